@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which rows of which variable live on which server. The transpiler makes it; `sluice transpile`
+// writes it as slice_map.json; servers and trainers agree on it in the hello (its hash is the topology).
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/tensor/dims.h"
+#include "common/tensor/dtype.h"
+
+struct buf;
+struct err;
+
+// One slice: rows [row, row + rows) of a variable, held by server (index into the endpoints).
+struct slice {
+    int server;
+    int64_t row, rows;              // along dim 0; a 0- or 1-element variable has row 0, rows dims[0]
+    char *name;                     // on the server: "fc_0.w_0.block1", "fc_0.w_0", "fc_0.w_0_moment1_0"
+};
+
+enum slice_role { SLICE_PARAM, SLICE_STATE, SLICE_GRAD };
+
+// A variable of the trainer's / single-machine program and its slices in row order.
+// A whole copy on several servers (beta pows, learning rate) is "replicated": every slice is whole.
+struct slice_var {
+    char *name;                     // single-machine name: "fc_0.w_0"
+    enum slice_role role;
+    char *param;                    // STATE and GRAD: the parameter it belongs to, or NULL (learning rate)
+    enum dtype dtype;
+    struct dims dims;               // full shape
+    bool replicated;
+    struct slice *slices;
+    size_t slices_count, slices_cap;
+};
+
+struct slice_map {
+    int servers;
+    int trainers;
+    struct slice_var **vars;        // sorted by name
+    size_t vars_count, vars_cap;
+};
+
+void slice_map_init(struct slice_map *map);
+void slice_map_deinit(struct slice_map *map);
+// Adds a variable (not sorted until slice_map_finish).
+struct slice_var *slice_map_add(struct slice_map *map, const char *name, enum slice_role role,
+                                const char *param, enum dtype dtype, const struct dims *dims);
+void slice_var_add(struct slice_var *var, int server, int64_t row, int64_t rows, const char *name);
+// Sorts and checks: rows cover each variable exactly once (or all slices whole), servers in range,
+// names unique on a server.
+int slice_map_finish(struct slice_map *map, struct err *err);
+const struct slice_var *slice_map_find(const struct slice_map *map, const char *name);
+// The slice called name on server, with its variable; NULL when there is none.
+const struct slice *slice_map_on_server(const struct slice_map *map, int server, const char *name,
+                                        const struct slice_var **out_var);
+// 64-bit hash over everything but endpoints: equal topologies hash equal on every process.
+uint64_t slice_map_hash(const struct slice_map *map);
