@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unpacks tests/data/goldens.tar.xz once into a folder, and prints where it is.
+
+    python3 tests/goldens/unpack.py BUILD_FOLDER      prints BUILD_FOLDER/goldens
+
+Safe when several tests start at once: one unpacks beside and renames.
+"""
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+
+ARCHIVE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data',
+                       'goldens.tar.xz')
+
+
+def unpacked(build):
+    """The folder of the cases below build, made when absent or out of date."""
+    with open(ARCHIVE, 'rb') as handle:
+        digest = hashlib.sha256(handle.read()).hexdigest()
+    where = os.path.join(build, 'goldens')
+    mark = os.path.join(where, '.archive')
+    if _read(mark) == digest:
+        return where
+    os.makedirs(build, exist_ok=True)
+    beside = tempfile.mkdtemp(prefix='goldens.', dir=build)
+    with tarfile.open(ARCHIVE) as tar:
+        tar.extractall(beside)
+    with open(os.path.join(beside, '.archive'), 'w') as handle:
+        handle.write(digest)
+    if os.path.isdir(where) and _read(mark) != digest:
+        shutil.rmtree(where)
+    try:
+        os.rename(beside, where)
+    except OSError:
+        shutil.rmtree(beside)       # another process was first
+    return where
+
+
+def _read(path):
+    try:
+        with open(path) as handle:
+            return handle.read()
+    except OSError:
+        return None
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    print(unpacked(os.path.abspath(sys.argv[1])))
