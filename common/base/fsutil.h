@@ -19,7 +19,8 @@ int fsutil_read(const char *path, size_t bytes_max, struct buf *out, struct err 
 int fsutil_write_atomic(const char *path, const void *data, size_t bytes, struct err *err);
 int fsutil_mkdirs(const char *path, struct err *err);                // like mkdir -p
 int fsutil_fsync_dir(const char *path, struct err *err);
-int fsutil_remove_tree(const char *path, struct err *err);           // never follows links
+// Removes a file or a folder with all that is in it; never follows links; missing is fine.
+int fsutil_remove_tree(const char *path, struct err *err);
 bool fsutil_is_dir(const char *path);
 bool fsutil_is_file(const char *path);
 int fsutil_list(const char *path, struct str_list *out_names, struct err *err);   // sorted, no . ..
@@ -31,9 +32,15 @@ int fsutil_check_relative(const char *name, struct err *err);
 // Opens dir/name (checked as above) beneath dir without following any link (openat2). Returns the
 // descriptor; flags and mode as open(2); missing sub-folders are made when O_CREAT is among flags.
 int fsutil_open_beneath(const char *dir, const char *name, int flags, int mode, struct err *err);
-int fsutil_pread_all(int fd, void *out, size_t bytes, uint64_t offset, const char *path, struct err *err);
+// Tests: behaves like a kernel without openat2 (the walk over the components does the same).
+void fsutil_without_openat2(bool without);
+// path is for the error text only. A file that ends too early is SL_EFORMAT.
+int fsutil_pread_all(int fd, void *out, size_t bytes, uint64_t offset, const char *path,
+                     struct err *err);
 int fsutil_write_all(int fd, const void *data, size_t bytes, const char *path, struct err *err);
-int fsutil_sha256_file(const char *path, char out_hex[FSUTIL_SHA256_HEX], uint64_t *out_bytes, struct err *err);
+// out_bytes (may be NULL) gets the length of the file.
+int fsutil_sha256_file(const char *path, char out_hex[FSUTIL_SHA256_HEX], uint64_t *out_bytes,
+                       struct err *err);
 
 // Streaming SHA-256 (OpenSSL behind it).
 struct fsutil_sha256;
