@@ -34,10 +34,15 @@ struct attr {
         float *floats;          // FLOATS
         char **strings;         // STRINGS
     };
+    // The message as read, when it says more than name, type and one value (or is of a type that is
+    // not listed here): written again as long as the fields above still say the same.
+    uint8_t *raw;
+    size_t raw_bytes;
 };
 
 void attr_deinit(struct attr *attr);                         // frees all but the struct
 void attr_copy(struct attr *dst, const struct attr *src);
 bool attr_equal(const struct attr *a, const struct attr *b); // INT and BOOLEAN unified
+bool attr_is_list(enum attr_type type);
 // Typed reading with both eras of writers (INT for BOOLEAN and the other way round).
 bool attr_bool(const struct attr *attr);

@@ -24,6 +24,8 @@ enum op_role {
 struct op_slot {
     char *name;
     struct str_list args;           // variable names; "@EMPTY@" stands for none
+    uint8_t *unknown;
+    size_t unknown_bytes;
 };
 
 struct op_desc {

@@ -37,7 +37,11 @@ struct program {
     bool has_version;
     int64_t version;
     uint32_t random_seed;               // Python's side: initializers write it into their ops
-    uint8_t *unknown;                   // op_compatible_map, op_version_map and newer fields
+    uint8_t *op_compatible_map;         // carried from file to file, not looked into; NULL: absent
+    size_t op_compatible_map_bytes;
+    uint8_t *op_version_map;
+    size_t op_version_map_bytes;
+    uint8_t *unknown;                   // fields of newer writers, kept as they came
     size_t unknown_bytes;
     uint64_t revision;                  // grows with every structural change: plans are cached by it
     // A transpiled program also knows where the slices live (owned; NULL otherwise) and which server

@@ -55,5 +55,10 @@ const struct slice_var *slice_map_find(const struct slice_map *map, const char *
 // The slice called name on server, with its variable; NULL when there is none.
 const struct slice *slice_map_on_server(const struct slice_map *map, int server, const char *name,
                                         const struct slice_var **out_var);
+// Line-based canonical text (one line a variable, one a slice), and back. parse checks as finish does.
+void slice_map_format(const struct slice_map *map, struct buf *out);
+int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const char *name, struct err *err);
+void slice_map_copy(struct slice_map *dst, const struct slice_map *src);
+const char *slice_map_role_name(enum slice_role role);          // "param", "state", "grad"
 // 64-bit hash over everything but endpoints: equal topologies hash equal on every process.
 uint64_t slice_map_hash(const struct slice_map *map);

@@ -21,6 +21,7 @@ enum var_kind {
     VAR_READER = 15,
     VAR_RAW = 17,
     VAR_TUPLE = 18,
+    VAR_SIZE_T = 19,
 };
 
 struct var_desc {
@@ -33,7 +34,9 @@ struct var_desc {
     int lod_level;
     bool has_persistable, persistable;
     bool has_need_check_feed, need_check_feed;
-    uint8_t *raw_type;              // the VarType message as read when we cannot rebuild it (readers, ...)
+    // The VarType message as read, when it says more than kind, dtype, dims and lod_level (readers,
+    // tuples, ...): written again as long as those fields still say the same.
+    uint8_t *raw_type;
     size_t raw_type_bytes;
     uint8_t *unknown;
     size_t unknown_bytes;
@@ -49,5 +52,6 @@ struct var_desc {
 struct var_desc *var_desc_new(const char *name);     // LoD tensor, float32, rank 0
 void var_desc_free(struct var_desc *var);
 struct var_desc *var_desc_clone(const struct var_desc *var);
+const char *var_desc_kind_name(int kind);            // "lod_tensor", ...; "kind" for an unknown one
 // Is it written to and read from checkpoints (persistable and not a feed, fetch, reader or raw)?
 bool var_desc_is_saved(const struct var_desc *var);
