@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// The option table: every option of every program, once. The order is that of --help and of the
+// sample job file. A section is a heading for people; a key means the same below any heading.
+#include "common/config/option_table.h"
+
+#include <string.h>
+
+#include "common/base/limits.h"
+
+#define P OPTION_PSERVER
+#define T OPTION_TRAINER
+#define L OPTION_LOCAL
+#define X OPTION_TRANSPILE
+#define U OPTION_PULL
+#define V OPTION_VERIFY
+#define DAEMONS (P | T | L)
+#define TRAINING (T | L)
+#define LOADING (P | L)
+#define ALL (P | T | L | X | U | V | OPTION_PROGRAM)
+#define INT_MAX_F64 2147483647.0
+#define COUNT_MAX_F64 9007199254740992.0   // 2^53
+#define DAY_MS 86400000.0
+
+const struct option_row option_table[] = {
+    {"config", OPTION_STRING, DAEMONS | X | U, NULL, NULL, 0, 0, NULL, NULL, "FILE",
+     "job file (INI) that all roles read"},
+
+    {"role", OPTION_CHOICE, DAEMONS, NULL, "pserver|trainer|local", 0, 0, "job",
+     "PADDLE_TRAINING_ROLE, TRAINING_ROLE", "ROLE",
+     "what this process is: trainer works with servers, local is a single node"},
+    {"pservers", OPTION_ENDPOINTS, P | T | X | U, NULL, NULL, 0, 0, "job",
+     "PADDLE_PSERVERS_IP_PORT_LIST, PADDLE_PSERVER_ENDPOINTS, PADDLE_PSERVER_IPS + "
+     "PADDLE_PSERVER_PORT, PADDLE_PSERVERS + PADDLE_PORT",
+     "HOST:PORT,...", "all servers of the job, in the same order everywhere"},
+    {"trainers", OPTION_INT, P | T | X, "1", NULL, 1, LIMIT_TRAINERS, "job",
+     "PADDLE_TRAINERS_NUM, PADDLE_TRAINERS, PADDLE_TRAINER_ENDPOINTS", "N", "number of trainers"},
+    {"trainer_id", OPTION_INT, T, "0", NULL, 0, LIMIT_TRAINERS - 1, "job", "PADDLE_TRAINER_ID", "I",
+     "which trainer this is, from 0; trainer 0 saves"},
+    {"current_endpoint", OPTION_ENDPOINT, P, NULL, NULL, 0, 0, "job",
+     "PADDLE_CURRENT_ENDPOINT, CURRENT_ENDPOINT, POD_IP + PADDLE_PORT, PADDLE_CURRENT_IP + "
+     "PADDLE_PSERVER_PORT",
+     "HOST:PORT", "where this server listens; port 0 lets the system choose"},
+    {"job_id", OPTION_STRING, P | T | U, NULL, NULL, 0, 0, "job", NULL, "TEXT",
+     "name of the job; servers refuse peers of another job"},
+    {"connect_timeout", OPTION_DURATION, P | T | U, "600s", NULL, 1, 30 * DAY_MS, "job", NULL, "TIME",
+     "how long to wait for peers that are not there yet"},
+    {"deadline", OPTION_DURATION, P | T | U, "10s", NULL, 100, DAY_MS, "job", NULL, "TIME",
+     "how long a peer may be silent before it counts as dead"},
+    {"insecure", OPTION_BOOL, P, "false", NULL, 0, 0, "job", NULL, NULL,
+     "allow to listen beyond loopback without keys"},
+
+    {"model", OPTION_STRING, DAEMONS, NULL, NULL, 0, 0, "model", NULL, "NAME",
+     "a model of the zoo: fit_a_line, recognize_digits"},
+    {"hidden", OPTION_INTS, DAEMONS, "200,200", NULL, 1, INT_MAX_F64, "model", NULL, "N,...",
+     "widths of recognize_digits' hidden layers"},
+    {"main_program", OPTION_STRING, DAEMONS | X, NULL, NULL, 0, 0, "model", NULL, "FILE",
+     "a saved ProgramDesc instead of a zoo model"},
+    {"startup_program", OPTION_STRING, DAEMONS | X, NULL, NULL, 0, 0, "model", NULL, "FILE",
+     "the start-up program that belongs to main_program"},
+    {"loss", OPTION_STRING, DAEMONS, NULL, NULL, 0, 0, "model", NULL, "VAR",
+     "the loss in main_program, when it cannot be told from the program"},
+    {"params_list", OPTION_LIST, DAEMONS | X, NULL, NULL, 0, 0, "model", NULL, "VAR,...",
+     "which variables of main_program are Parameters, instead of inferring it"},
+    {"optimizer", OPTION_CHOICE, DAEMONS, "sgd", "sgd|momentum|adam", 0, 0, "model", NULL, "NAME",
+     "optimizer of a zoo model"},
+    {"learning_rate", OPTION_FLOAT, DAEMONS, "0.01", NULL, 0, 1e30, "model", NULL, "X",
+     "constant learning rate"},
+    {"momentum", OPTION_FLOAT, DAEMONS, "0.9", NULL, 0, 1e30, "model", NULL, "X",
+     "momentum: factor of the velocity"},
+    {"use_nesterov", OPTION_BOOL, DAEMONS, "false", NULL, 0, 0, "model", NULL, NULL,
+     "momentum: Nesterov's form"},
+    {"beta1", OPTION_FLOAT, DAEMONS, "0.9", NULL, 0, 1, "model", NULL, "X",
+     "adam: decay of the first moment"},
+    {"beta2", OPTION_FLOAT, DAEMONS, "0.999", NULL, 0, 1, "model", NULL, "X",
+     "adam: decay of the second moment"},
+    {"epsilon", OPTION_FLOAT, DAEMONS, "1e-8", NULL, 0, 1, "model", NULL, "X",
+     "adam: added to the denominator"},
+    {"seed", OPTION_INT, DAEMONS, "1", NULL, 0, INT_MAX_F64, "model", NULL, "N",
+     "seed of initial values and of the order of the data"},
+
+    {"sync_mode", OPTION_BOOL, P | T | X, "true", NULL, 0, 0, "distribute", NULL, NULL,
+     "all trainers make a step together"},
+    {"slice_var_up", OPTION_BOOL, P | T | X, "true", NULL, 0, 0, "distribute", NULL, NULL,
+     "cut large parameters over the servers"},
+    {"split_method", OPTION_CHOICE, P | T | X, "RoundRobin", "RoundRobin|HashName", 0, 0, "distribute",
+     NULL, "NAME", "how pieces are dealt to the servers"},
+    {"min_block_size", OPTION_INT, P | T | X, "8192", NULL, 8192, COUNT_MAX_F64, "distribute", NULL,
+     "N", "least number of elements of a piece"},
+    {"enable_dc_asgd", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,
+     "asynchronous mode: compensate delayed gradients"},
+    {"half_async", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,
+     "asynchronous mode with barriers"},
+    {"fluid_exact", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,
+     "write what Fluid 1.8.5 writes, also where that cannot run"},
+
+    {"data", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "data", NULL, "URI",
+     "training data; {trainer_id} expands"},
+    {"test_data", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "data", NULL, "URI",
+     "test data for one evaluation at the end"},
+    {"feed_dir", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "data", NULL, "DIR",
+     "folder with step_000, step_001, ... of Fluid tensor files; {trainer_id} expands"},
+    {"first_step", OPTION_INT, TRAINING, "0", NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
+     "the step of feed_dir to begin with"},
+    {"batch_size", OPTION_INT, TRAINING, "64", NULL, 1, INT_MAX_F64, "data", NULL, "N",
+     "samples a step of one trainer"},
+    {"epochs", OPTION_INT, TRAINING, NULL, NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
+     "passes over the data in this run (default: 1, or as many as --steps needs)"},
+    {"steps", OPTION_INT, TRAINING, NULL, NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
+     "steps in this run (default: what --epochs gives)"},
+    {"shard", OPTION_CHOICE, TRAINING, "global", "global|file|none", 0, 0, "data", NULL, "HOW",
+     "how trainers divide the data: one order, a file each, a path each"},
+    {"drop_last", OPTION_BOOL, TRAINING, "true", NULL, 0, 0, "data", NULL, NULL,
+     "leave out the incomplete last step of an epoch"},
+    {"shuffle", OPTION_BOOL, TRAINING, "true", NULL, 0, 0, "data", NULL, NULL,
+     "permute the data by seed and epoch"},
+
+    {"save_dir", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
+     "folder for epoch_N or step_N checkpoints"},
+    {"save_every", OPTION_EVERY, TRAINING, NULL, NULL, 0, 0, "checkpoint", NULL, "N|Nepoch|Nmin",
+     "when to save, as 500, 500step, 1epoch, 10min; the end of a run always saves"},
+    {"keep", OPTION_INT, TRAINING, "0", NULL, 0, COUNT_MAX_F64, "checkpoint", NULL, "N",
+     "how many checkpoints stay in save_dir; 0 keeps all"},
+    {"load_dir", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
+     "incremental training: go on from this checkpoint with new data"},
+    {"resume", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
+     "continue the stopped run of this checkpoint at its next sample"},
+    {"init_from", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
+     "take the parameters only of this checkpoint"},
+    {"if_no_checkpoint", OPTION_CHOICE, LOADING, "error", "error|start", 0, 0, "checkpoint", NULL,
+     "WHAT", "when there is no checkpoint to begin from"},
+    {"learning_rate_from", OPTION_CHOICE, LOADING, NULL, "job|checkpoint", 0, 0, "checkpoint", NULL,
+     "WHERE", "whose constant learning rate counts (default: --resume the checkpoint's; --load_dir "
+              "the job's when given)"},
+    {"load_except", OPTION_LIST, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "GLOB,...",
+     "variables that are not loaded"},
+
+    {"fetch", OPTION_LIST, TRAINING, NULL, NULL, 0, 0, "output", NULL, "VAR,...",
+     "variables to report each step"},
+    {"fetch_dir", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "output", NULL, "DIR",
+     "write fetched variables to step_NNN/NAME as Fluid tensor files"},
+    {"report", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "output", NULL, "FILE",
+     "one JSON line a step: loss, fetches, milliseconds"},
+    {"summary", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "output", NULL, "FILE",
+     "one JSON object at the end"},
+    {"progress", OPTION_CHOICE, TRAINING, "auto", "auto|live|lines|off", 0, 0, "output", NULL, "HOW",
+     "progress: auto is live on a terminal, else a line each few seconds"},
+    {"log_format", OPTION_CHOICE, DAEMONS | X | U, "text", "text|json", 0, 0, "output", NULL, "HOW",
+     "log lines as text or as JSON"},
+    {"log_level", OPTION_CHOICE, DAEMONS | X | U, "info", "debug|info|warn|error", 0, 0, "output",
+     NULL, "LEVEL", "least level of log lines"},
+
+    {"out", OPTION_STRING, X | U, NULL, NULL, 0, 0, NULL, NULL, "DIR", "folder to write to"},
+    {"program", OPTION_STRING, V, NULL, NULL, 0, 0, NULL, NULL, "FILE",
+     "program that the checkpoint must fit"},
+    {"help", OPTION_BOOL, ALL, NULL, NULL, 0, 0, NULL, NULL, NULL, "this text"},
+    {"version", OPTION_BOOL, ALL, NULL, NULL, 0, 0, NULL, NULL, NULL, "the version"},
+};
+
+const size_t option_table_count = sizeof option_table / sizeof option_table[0];
+
+static size_t edit_distance(const char *a, const char *b);
+
+int option_table_find(const char *name, size_t bytes)
+{
+    for (size_t i = 0; i < option_table_count; i++)
+        if (strlen(option_table[i].name) == bytes && memcmp(option_table[i].name, name, bytes) == 0)
+            return (int)i;
+    return -1;
+}
+
+const char *option_table_nearest(const char *name, unsigned roles)
+{
+    size_t bytes = strlen(name), best = bytes / 3 + 1;
+    const char *found = NULL;
+    if (bytes > 64)
+        return NULL;
+    for (size_t i = 0; i < option_table_count; i++) {
+        if (!(option_table[i].roles & roles))
+            continue;
+        size_t distance = edit_distance(name, option_table[i].name);
+        if (distance < best || (distance == best && !found)) {
+            best = distance;
+            found = option_table[i].name;
+        }
+    }
+    return found;
+}
+
+// Levenshtein's distance, one row of the matrix at a time. Both texts are at most 64 bytes.
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[65], columns = strlen(b);
+    for (size_t j = 0; j <= columns; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < columns; j++) {
+            size_t changed = diagonal + (a[i] != b[j]);
+            size_t shorter = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
+            diagonal = row[j + 1];
+            row[j + 1] = changed < shorter ? changed : shorter;
+        }
+    }
+    return row[columns];
+}
