@@ -31,6 +31,16 @@ bool attr_is_list(enum attr_type type)
     return false;
 }
 
+size_t attr_blocks_count(const struct attr *attr)
+{
+    return attr->type == ATTR_BLOCK ? 1 : attr->type == ATTR_BLOCKS ? attr->count : 0;
+}
+
+int64_t attr_block(const struct attr *attr, size_t n)
+{
+    return attr->type == ATTR_BLOCK ? attr->i : attr->ints[n];
+}
+
 void attr_deinit(struct attr *attr)
 {
     if (!attr)

@@ -44,5 +44,8 @@ void attr_deinit(struct attr *attr);                         // frees all but th
 void attr_copy(struct attr *dst, const struct attr *src);
 bool attr_equal(const struct attr *a, const struct attr *b); // INT and BOOLEAN unified
 bool attr_is_list(enum attr_type type);
+// The blocks that a BLOCK or BLOCKS attribute names: how many (0 for other types), and the nth.
+size_t attr_blocks_count(const struct attr *attr);
+int64_t attr_block(const struct attr *attr, size_t n);
 // Typed reading with both eras of writers (INT for BOOLEAN and the other way round).
 bool attr_bool(const struct attr *attr);

@@ -5,23 +5,55 @@
 
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/program/program.h"
 
 #define EMPTY_ARG "@EMPTY@"
 
+static bool *mark_used_blocks(const struct program *program);
 static void check_block(const struct block *block, struct str_list *out);
 static void check_vars(const struct block *block, struct str_list *out);
-static void check_args(const struct block *block, size_t op, const char *way, const struct op_slot *slots,
-                       size_t count, struct str_list *out);
+static void check_inputs(const struct block *block, size_t op, struct str_list *out);
 static void check_block_attrs(const struct block *block, size_t op, struct str_list *out);
 
 size_t program_check(const struct program *program, struct str_list *out_problems)
 {
     size_t before = out_problems->count;
+    bool *used = mark_used_blocks(program);
     for (size_t i = 0; i < program->blocks_count; i++)
-        check_block(program->blocks[i], out_problems);
+        if (used[i])
+            check_block(program->blocks[i], out_problems);
+    mem_free(used);
     return out_problems->count - before;
+}
+
+// Block 0 and every block that an operator of a used block names. Passes leave the others behind,
+// emptied of variables that their operators still mention; nothing ever runs those.
+static bool *mark_used_blocks(const struct program *program)
+{
+    bool *used = mem_must_calloc(program->blocks_count, sizeof *used);
+    size_t *queue = mem_must_calloc(program->blocks_count, sizeof *queue);
+    size_t queued = program->blocks_count ? 1 : 0;
+    if (queued)
+        used[0] = true;
+    for (size_t at = 0; at < queued; at++) {
+        const struct block *block = program->blocks[queue[at]];
+        for (size_t i = 0; i < block->ops_count; i++)
+            for (size_t k = 0; k < block->ops[i]->attrs_count; k++) {
+                const struct attr *attr = &block->ops[i]->attrs[k];
+                size_t count = attr_blocks_count(attr);
+                for (size_t n = 0; n < count; n++) {
+                    int64_t idx = attr_block(attr, n);
+                    if (idx >= 0 && (uint64_t)idx < program->blocks_count && !used[idx]) {
+                        used[idx] = true;
+                        queue[queued++] = (size_t)idx;
+                    }
+                }
+            }
+    }
+    mem_free(queue);
+    return used;
 }
 
 static void check_block(const struct block *block, struct str_list *out)
@@ -33,8 +65,7 @@ static void check_block(const struct block *block, struct str_list *out)
         const struct op_desc *op = block->ops[i];
         if (!*op->type)
             str_list_addf(out, "block %d, op %zu: the type is empty", block->idx, i);
-        check_args(block, i, "input", op->inputs, op->inputs_count, out);
-        check_args(block, i, "output", op->outputs, op->outputs_count, out);
+        check_inputs(block, i, out);
         check_block_attrs(block, i, out);
     }
 }
@@ -63,15 +94,16 @@ static void check_vars(const struct block *block, struct str_list *out)
     }
 }
 
-static void check_args(const struct block *block, size_t op, const char *way, const struct op_slot *slots,
-                       size_t count, struct str_list *out)
+// An output that nobody declares is one that nobody wants: Fluid's passes drop such variables.
+static void check_inputs(const struct block *block, size_t op, struct str_list *out)
 {
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < slots[i].args.count; k++) {
-            const char *arg = slots[i].args.items[k];
+    const struct op_desc *desc = block->ops[op];
+    for (size_t i = 0; i < desc->inputs_count; i++)
+        for (size_t k = 0; k < desc->inputs[i].args.count; k++) {
+            const char *arg = desc->inputs[i].args.items[k];
             if (strcmp(arg, EMPTY_ARG) && !block_find_var(block, arg))
-                str_list_addf(out, "block %d, op %zu, %s: %s %s: variable %s is declared nowhere", block->idx,
-                              op, block->ops[op]->type, way, slots[i].name, arg);
+                str_list_addf(out, "block %d, op %zu, %s: input %s: variable %s is declared nowhere",
+                              block->idx, op, desc->type, desc->inputs[i].name, arg);
         }
 }
 
@@ -80,9 +112,9 @@ static void check_block_attrs(const struct block *block, size_t op, struct str_l
     const struct op_desc *desc = block->ops[op];
     for (size_t i = 0; i < desc->attrs_count; i++) {
         const struct attr *attr = &desc->attrs[i];
-        size_t count = attr->type == ATTR_BLOCK ? 1 : attr->type == ATTR_BLOCKS ? attr->count : 0;
+        size_t count = attr_blocks_count(attr);
         for (size_t k = 0; k < count; k++) {
-            int64_t idx = attr->type == ATTR_BLOCK ? attr->i : attr->ints[k];
+            int64_t idx = attr_block(attr, k);
             if (idx < 0 || (uint64_t)idx >= block->program->blocks_count)
                 str_list_addf(out, "block %d, op %zu, %s: attribute %s names block %lld of %zu", block->idx,
                               op, desc->type, attr->name, (long long)idx, block->program->blocks_count);
