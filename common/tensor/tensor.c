@@ -181,6 +181,22 @@ void tensor_clear_lod(struct tensor *t)
     t->lod_levels = 0;
 }
 
+bool tensor_lod_is_valid(const struct tensor *t)
+{
+    for (int i = 0; i < t->lod_levels; i++) {
+        const struct lod_level *level = &t->lod[i];
+        uint64_t end = t->dims.rank ? (uint64_t)t->dims.d[0] : 1;
+        if (i + 1 < t->lod_levels)
+            end = t->lod[i + 1].count - 1;
+        if (!level->count || level->offsets[0] || level->offsets[level->count - 1] != end)
+            return false;
+        for (size_t k = 1; k < level->count; k++)
+            if (level->offsets[k] < level->offsets[k - 1])
+                return false;
+    }
+    return true;
+}
+
 static struct tensor_storage *storage_new(uint64_t bytes)
 {
     struct tensor_storage *storage = mem_alloc_aligned(STORAGE_HEADER_BYTES + bytes);

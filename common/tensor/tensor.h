@@ -4,6 +4,7 @@
 // Invariant: data points at count * dtype_bytes(dtype) readable bytes whenever dtype and dims are set.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,7 @@
 struct err;
 struct tensor_storage;              // refcounted; private to tensor.c
 
-// One level of sequence starts: offsets[0] = 0 <= ... <= offsets[count-1].
+// One level of sequence starts: offsets[0] = 0 <= ... <= offsets[count-1] (tensor_lod_is_valid).
 struct lod_level {
     uint64_t *offsets;              // owned by the tensor
     size_t count;                   // offsets, that is sequences + 1
@@ -51,6 +52,10 @@ void tensor_move(struct tensor *dst, struct tensor *src);            // src beco
 
 int tensor_set_lod(struct tensor *t, int levels, const struct lod_level *lod);   // copies
 void tensor_clear_lod(struct tensor *t);
+// Do the levels describe sequences: each begins with 0 and never goes down, and ends at the number of
+// sequences of the next level, the last one at dims[0]? True without LoD. To be asked before offsets
+// from outside (fed or loaded) are used as indices.
+bool tensor_lod_is_valid(const struct tensor *t);
 
 static inline float *tensor_f32(const struct tensor *t) { return (float *)t->data; }
 static inline double *tensor_f64(const struct tensor *t) { return (double *)t->data; }

@@ -38,7 +38,6 @@ static int read_desc(struct cursor *c, struct tensor_io_header *out);
 static int decode_desc(struct cursor *c, struct wire w, struct tensor_io_header *out);
 static int add_dim(struct cursor *c, struct dims *dims, uint64_t value);
 static int check_shape(struct cursor *c, uint64_t start, struct tensor_io_header *out);
-static int check_lod(struct cursor *c, const struct tensor_io_header *out);
 static int take(struct cursor *c, const char *field, void *out, uint64_t bytes);
 static int take_version(struct cursor *c, const char *field);
 static int bad(struct cursor *c, const char *what);
@@ -121,8 +120,8 @@ static int read_level(struct cursor *c, struct lod_level *level)
     int rc = take(c, "bytes of a LoD level", &bytes, sizeof bytes);
     if (rc)
         return rc;
-    if (!bytes || bytes % sizeof(uint64_t) || bytes / sizeof(uint64_t) > LIMIT_LOD_OFFSETS)
-        return bad(c, "the bytes of a LoD level are no whole, positive number of 8-byte offsets");
+    if (bytes % sizeof(uint64_t) || bytes / sizeof(uint64_t) > LIMIT_LOD_OFFSETS)
+        return bad(c, "the bytes of a LoD level are no whole number of 8-byte offsets");
     if (bytes > c->source->size - c->offset)
         return take(c, "LoD offsets", NULL, bytes);
     level->offsets = mem_alloc(bytes);
@@ -130,15 +129,7 @@ static int read_level(struct cursor *c, struct lod_level *level)
         return err_set(c->err, SL_ENOMEM, "%s: no memory for %" PRIu64 " bytes of LoD",
                        c->source->name, bytes);
     level->count = level->cap = bytes / sizeof(uint64_t);
-    rc = take(c, "LoD offsets", level->offsets, bytes);
-    if (rc)
-        return rc;
-    if (level->offsets[0])
-        return bad(c, "a LoD level does not begin with offset 0");
-    for (size_t i = 1; i < level->count; i++)
-        if (level->offsets[i] < level->offsets[i - 1])
-            return bad(c, "the offsets of a LoD level go down");
-    return 0;
+    return take(c, "LoD offsets", level->offsets, bytes);
 }
 
 static int read_rows(struct cursor *c, struct tensor_io_header *out)
@@ -181,9 +172,7 @@ static int read_desc(struct cursor *c, struct tensor_io_header *out)
     rc = take(c, "TensorDesc", desc, (uint64_t)bytes);
     if (!rc)
         rc = decode_desc(c, (struct wire){desc, desc + bytes}, out);
-    if (!rc)
-        rc = check_shape(c, start, out);
-    return rc ? rc : check_lod(c, out);
+    return rc ? rc : check_shape(c, start, out);
 }
 
 static int decode_desc(struct cursor *c, struct wire w, struct tensor_io_header *out)
@@ -254,25 +243,6 @@ static int check_shape(struct cursor *c, uint64_t start, struct tensor_io_header
                        "%s: byte %" PRIu64 ": the TensorDesc's dims %s do not begin with the %zu "
                        "row indices",
                        c->source->name, start, dims_format(&out->dims, text), out->rows_count);
-    return 0;
-}
-
-// The last offset of a level counts the sequences of the next level, or the tensor's rows.
-static int check_lod(struct cursor *c, const struct tensor_io_header *out)
-{
-    for (int i = 0; i < out->lod_levels; i++) {
-        const struct lod_level *level = &out->lod[i];
-        uint64_t end = level->offsets[level->count - 1], want;
-        if (i + 1 < out->lod_levels)
-            want = out->lod[i + 1].count - 1;
-        else
-            want = out->dims.rank ? (uint64_t)out->dims.d[0] : 1;
-        if (end != want)
-            return err_set(c->err, SL_EFORMAT,
-                           "%s: LoD level %d ends at %" PRIu64 ", but %s %" PRIu64, c->source->name, i,
-                           end, i + 1 < out->lod_levels ? "the sequences of the next level are"
-                                                        : "the rows of the tensor are", want);
-    }
     return 0;
 }
 

@@ -7,7 +7,8 @@
 //
 // Decoding is bounded: the header is parsed and checked against the file's size before anything is
 // allocated; errors name file, offset and field. Slices are read by offset, so a server touches only
-// its own rows.
+// its own rows. LoD is taken as it comes, because Fluid's gru and lstm keep permutations in it: who
+// uses it as sequences asks tensor_lod_is_valid.
 #pragma once
 
 #include <stdbool.h>
