@@ -17,28 +17,31 @@
 static atomic_long fail_countdown;
 static atomic_ulong allocation_count;
 
-static bool must_fail_now(void);
+static bool must_fail_now(size_t bytes);
 static void *or_abort(void *ptr, size_t bytes);
 
 void *mem_alloc(size_t bytes)
 {
-    return must_fail_now() ? NULL : malloc(bytes ? bytes : 1);
+    return must_fail_now(bytes) ? NULL : malloc(bytes ? bytes : 1);
 }
 
 void *mem_calloc(size_t count, size_t bytes)
 {
-    return must_fail_now() ? NULL : calloc(count ? count : 1, bytes ? bytes : 1);
+    size_t total;
+    if (__builtin_mul_overflow(count, bytes, &total))
+        total = SIZE_MAX;
+    return must_fail_now(total) ? NULL : calloc(count ? count : 1, bytes ? bytes : 1);
 }
 
 void *mem_realloc(void *old, size_t bytes)
 {
-    return must_fail_now() ? NULL : realloc(old, bytes ? bytes : 1);
+    return must_fail_now(bytes) ? NULL : realloc(old, bytes ? bytes : 1);
 }
 
 void *mem_alloc_aligned(size_t bytes)
 {
     void *ptr = NULL;
-    if (must_fail_now())
+    if (must_fail_now(bytes))
         return NULL;
     return posix_memalign(&ptr, ALIGN_BYTES, bytes ? bytes : 1) == 0 ? ptr : NULL;
 }
@@ -97,10 +100,13 @@ unsigned long mem_allocation_count(void)
     return atomic_load(&allocation_count);
 }
 
-// Counts one allocation; true for the one that the fault hook picked.
-static bool must_fail_now(void)
+// Counts one allocation; true for the one that the fault hook picked, and for sizes that no object
+// can have.
+static bool must_fail_now(size_t bytes)
 {
     atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
+    if (bytes > PTRDIFF_MAX)
+        return true;
     if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) <= 0)
         return false;
     return atomic_fetch_sub(&fail_countdown, 1) == 1;
