@@ -13,6 +13,9 @@
 #include "common/program/program.h"
 
 #define CONTROL_VAR "__control_var@"    // Fluid appends a random number
+// Four temporaries a server block, numbered over all programs that one Python process transpiled:
+// only the place within the block (n mod 4) means something.
+#define DC_VAR "tmp_dc_output_"
 #define HUNKS_MAX 10
 
 static void list_vars(const struct block *block, struct str_list *out);
@@ -226,8 +229,12 @@ static void put_quoted(const char *text, size_t bytes, struct buf *out)
 
 static void put_name(const char *name, struct buf *out)
 {
+    uint64_t n;
     bool control = str_starts_with(name, CONTROL_VAR);
-    buf_append(out, name, control ? sizeof CONTROL_VAR - 1 : strlen(name));
+    if (str_starts_with(name, DC_VAR) && str_parse_u64(name + sizeof DC_VAR - 1, &n))
+        buf_printf(out, DC_VAR "%" PRIu64, n % 4);
+    else
+        buf_append(out, name, control ? sizeof CONTROL_VAR - 1 : strlen(name));
 }
 
 static int compare_slots(const void *a, const void *b)
