@@ -1,0 +1,658 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reverse-mode differentiation of block 0. Steps, each a function below:
+//   1. the path: operators that loss depends on (through variables that may have gradients);
+//   2. variables on the path that do not lead to loss (XShape, ...) get no gradient either;
+//   3. gradient operators of the path in reverse, made from the op table's rules;
+//   4. a gradient that several operators make is renamed X@GRAD@RENAME@block0@N in each and summed in
+//      front of its first reader (or at the end);
+//   5. operators that make no wanted gradient are dropped; a gradient that is read but never made
+//      becomes zeros;
+//   6. variables for the gradients, with the shapes of what they are gradients of.
+// Invariant: nothing is changed in the program before step 6, so a failure leaves it as it was.
+// Not done here: sub-blocks, recomputation, a second backward pass over the same program.
+
+#include "common/passes/backward.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/mem.h"
+#include "common/ops/op.h"
+#include "common/passes/op_build.h"
+#include "common/program/program.h"
+
+#define EMPTY_VAR "@EMPTY@"
+#define GRAD_OPS_MAX 16             // gradient operators of one operator
+
+struct op_list {
+    struct op_desc **items;
+    size_t count, cap;
+};
+
+struct pass {
+    struct program *program;
+    struct block *block;
+    const char *loss;
+    struct map no_grad;             // names (without @GRAD) of variables that get no gradient
+    size_t *path;                   // indices of the path's operators, ascending
+    size_t path_count;
+    struct op_list ops;             // the gradient operators
+    struct err *err;
+};
+
+static int check_loss(struct pass *p, size_t *out_loss_op);
+static void collect_no_grad(struct pass *p, const struct str_list *extra);
+static int find_path(struct pass *p);
+static void find_dead_outputs(struct pass *p);
+static int make_grad_ops(struct pass *p);
+static void sum_repeated(struct op_list *ops);
+static void drop_dead_ops(struct pass *p);
+static void fill_missing(struct pass *p);
+static void append_all(struct pass *p, size_t loss_op, const struct str_list *parameters,
+                       struct backward_result *out);
+static void insert_op(struct op_list *ops, size_t at, struct op_desc *op);
+
+void backward_result_deinit(struct backward_result *result)
+{
+    str_list_deinit(&result->params);
+    str_list_deinit(&result->grads);
+}
+
+int backward_append(struct program *program, const char *loss, const struct str_list *parameters,
+                    const struct str_list *no_grad, struct backward_result *out, struct err *err)
+{
+    struct pass p = {.program = program, .block = program_block(program, 0), .loss = loss, .err = err};
+    size_t loss_op = 0;
+    map_init(&p.no_grad);
+    int rc = check_loss(&p, &loss_op);
+    if (rc < 0)
+        goto done;
+    collect_no_grad(&p, no_grad);
+    rc = find_path(&p);
+    if (rc < 0)
+        goto done;
+    find_dead_outputs(&p);
+    rc = make_grad_ops(&p);
+    if (rc < 0)
+        goto done;
+    sum_repeated(&p.ops);
+    drop_dead_ops(&p);
+    fill_missing(&p);
+    append_all(&p, loss_op, parameters, out);
+done:
+    for (size_t i = 0; i < p.ops.count; i++)
+        op_desc_free(p.ops.items[i]);
+    mem_free(p.ops.items);
+    mem_free(p.path);
+    map_deinit(&p.no_grad);
+    return rc;
+}
+
+static char *grad_name(const char *name)
+{
+    return mem_must_printf("%s" GRAD_SUFFIX, name);
+}
+
+static bool is_grad_name(const char *name)
+{
+    return strstr(name, GRAD_SUFFIX) != NULL;
+}
+
+// "x@GRAD@RENAME@block0@1" -> "x"; mem_free it.
+static char *forward_name(const char *grad)
+{
+    const char *at = strstr(grad, GRAD_SUFFIX);
+    return at ? mem_must_strndup(grad, (size_t)(at - grad)) : mem_must_strdup(grad);
+}
+
+static int check_loss(struct pass *p, size_t *out_loss_op)
+{
+    const struct var_desc *var = block_var(p->block, p->loss);
+    if (var == NULL)
+        return err_set(p->err, SL_EINVAL, "backward: loss `%s` is not a variable of block 0", p->loss);
+    if (var->dims.rank != 1 || var->dims.d[0] != 1) {
+        char text[DIMS_TEXT_MAX];
+        return err_set(p->err, SL_EINVAL, "backward: loss `%s` has shape %s, it must be [1]: take its mean or sum",
+                       p->loss, dims_format(&var->dims, text));
+    }
+    char *grad = grad_name(p->loss);
+    bool twice = block_var(p->block, grad) != NULL;
+    mem_free(grad);
+    if (twice)
+        return err_set(p->err, SL_EUNSUPPORTED, "backward: the program already has the gradient of `%s`", p->loss);
+    for (size_t i = p->block->ops_count; i-- > 0;) {
+        if (op_desc_writes(p->block->ops[i], p->loss)) {
+            *out_loss_op = i;
+            return 0;
+        }
+    }
+    return err_set(p->err, SL_EINVAL, "backward: no operator of block 0 makes the loss `%s`", p->loss);
+}
+
+static void collect_no_grad(struct pass *p, const struct str_list *extra)
+{
+    for (size_t i = 0; i < p->block->vars_count; i++) {
+        const struct var_desc *var = p->block->vars[i];
+        if (var->stop_gradient || (var->is_parameter && !var->trainable))
+            map_set(&p->no_grad, var->name, p);
+    }
+    for (size_t i = 0; extra != NULL && i < extra->count; i++)
+        map_set(&p->no_grad, extra->items[i], p);
+}
+
+static bool any_arg_in(const struct op_slot *slots, size_t count, const struct map *set)
+{
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < slots[s].args.count; i++)
+            if (map_get(set, slots[s].args.items[i]) != NULL)
+                return true;
+    return false;
+}
+
+static void add_inputs(struct pass *p, const struct op_desc *op, struct map *set)
+{
+    for (size_t s = 0; s < op->inputs_count; s++)
+        for (size_t i = 0; i < op->inputs[s].args.count; i++)
+            if (map_get(&p->no_grad, op->inputs[s].args.items[i]) == NULL)
+                map_set(set, op->inputs[s].args.items[i], p);
+}
+
+static bool has_gradient(const struct op_def *def)
+{
+    return def->grad.type != NULL || def->grad.make != NULL;
+}
+
+static int find_path(struct pass *p)
+{
+    struct map needed;
+    map_init(&needed);
+    map_set(&needed, p->loss, p);
+    bool *on_path = mem_must_calloc(p->block->ops_count + 1, sizeof *on_path);
+    int rc = 0;
+    for (size_t i = p->block->ops_count; i-- > 0 && rc == 0;) {
+        const struct op_desc *op = p->block->ops[i];
+        if (!any_arg_in(op->outputs, op->outputs_count, &needed))
+            continue;
+        const struct op_def *def = op_table_find(op->type);
+        if (def == NULL || op_desc_attr(op, "sub_block") != NULL) {
+            rc = err_set(p->err, SL_EUNSUPPORTED, "backward: block 0 op %zu `%s`: its gradient is not supported", i,
+                         op->type);
+        } else if (has_gradient(def)) {
+            add_inputs(p, op, &needed);
+            on_path[i] = true;
+        }
+    }
+    p->path = mem_must_calloc(p->block->ops_count + 1, sizeof *p->path);
+    for (size_t i = 0; i < p->block->ops_count; i++)
+        if (on_path[i])
+            p->path[p->path_count++] = i;
+    mem_free(on_path);
+    map_deinit(&needed);
+    return rc;
+}
+
+static void find_dead_outputs(struct pass *p)
+{
+    struct map live;
+    struct str_list dead = {0};
+    map_init(&live);
+    map_set(&live, p->loss, p);
+    for (size_t k = p->path_count; k-- > 0;) {
+        const struct op_desc *op = p->block->ops[p->path[k]];
+        for (size_t s = 0; s < op->outputs_count; s++) {
+            for (size_t i = 0; i < op->outputs[s].args.count; i++) {
+                const char *name = op->outputs[s].args.items[i];
+                if (map_get(&live, name) == NULL && !op_desc_reads(op, name))
+                    str_list_add(&dead, name);
+            }
+        }
+        add_inputs(p, op, &live);
+    }
+    for (size_t i = 0; i < dead.count; i++)
+        map_set(&p->no_grad, dead.items[i], p);
+    str_list_deinit(&dead);
+    map_deinit(&live);
+}
+
+// ---- gradient operators from rules -----------------------------------------------------------------
+
+// Fills a slot of the gradient operator: "X" copies the forward arguments, "X@GRAD" adds @GRAD to each.
+// On the output side gradients that are not wanted become @EMPTY@ in a list, nothing in a single.
+static void fill_slot(struct pass *p, const struct op_desc *forward, struct op_desc *grad, const char *slot, bool output)
+{
+    bool is_grad = str_ends_with(slot, GRAD_SUFFIX);
+    char *base = is_grad ? forward_name(slot) : mem_must_strdup(slot);
+    const struct op_slot *from = op_desc_input(forward, base);
+    if (from == NULL)
+        from = op_desc_output(forward, base);
+    void (*add)(struct op_desc *, const char *, const char *) = output ? op_desc_add_output : op_desc_add_input;
+    size_t count = from ? from->args.count : 0;
+    size_t added = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = from->args.items[i];
+        if (!is_grad) {
+            add(grad, slot, name);
+        } else if (output && map_get(&p->no_grad, name) != NULL) {
+            if (count == 1)
+                continue;
+            add(grad, slot, EMPTY_VAR);
+        } else {
+            char *g = grad_name(name);
+            add(grad, slot, g);
+            mem_free(g);
+        }
+        added++;
+    }
+    if (added == 0)
+        add(grad, slot, NULL);
+    mem_free(base);
+}
+
+static void fill_slots(struct pass *p, const struct op_desc *forward, struct op_desc *grad, const char *slots,
+                       bool output)
+{
+    struct str_list names = {0};
+    str_list_split(&names, slots ? slots : "", ' ');
+    for (size_t i = 0; i < names.count; i++)
+        if (names.items[i][0] != '\0')
+            fill_slot(p, forward, grad, names.items[i], output);
+    str_list_deinit(&names);
+}
+
+// Takes gradients that are not wanted out of an operator that a rule's own maker made.
+static void blank_unwanted(struct pass *p, struct op_desc *grad)
+{
+    for (size_t s = 0; s < grad->outputs_count; s++) {
+        struct str_list *args = &grad->outputs[s].args;
+        for (size_t i = 0; i < args->count; i++) {
+            char *name = forward_name(args->items[i]);
+            if (is_grad_name(args->items[i]) && map_get(&p->no_grad, name) != NULL) {
+                mem_free(args->items[i]);
+                args->items[i] = mem_must_strdup(EMPTY_VAR);
+            }
+            mem_free(name);
+        }
+    }
+}
+
+static void set_backward_role(const struct op_desc *forward, struct op_desc *grad)
+{
+    const struct attr *device = op_desc_attr(forward, "op_device");
+    if (device != NULL)
+        op_desc_set_attr(grad, device);
+    op_desc_set_int(grad, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
+}
+
+static int make_grad_ops(struct pass *p)
+{
+    for (size_t k = p->path_count; k-- > 0;) {
+        const struct op_desc *forward = p->block->ops[p->path[k]];
+        const struct op_grad_rule *rule = &op_table_find(forward->type)->grad;
+        struct op_desc *made[GRAD_OPS_MAX];
+        int count = 0;
+        if (rule->make != NULL) {
+            count = rule->make(forward, made, GRAD_OPS_MAX);
+            if (count < 0)
+                return err_set(p->err, count, "backward: block 0 op %zu `%s`: its gradient cannot be made", p->path[k],
+                               forward->type);
+            for (int i = 0; i < count; i++)
+                blank_unwanted(p, made[i]);
+        } else {
+            struct op_desc *grad = op_desc_new(rule->type);
+            fill_slots(p, forward, grad, rule->inputs, false);
+            fill_slots(p, forward, grad, rule->outputs, true);
+            for (size_t a = 0; !rule->drop_attrs && a < forward->attrs_count; a++)
+                op_desc_set_attr(grad, &forward->attrs[a]);
+            made[count++] = grad;
+        }
+        for (int i = 0; i < count; i++) {
+            set_backward_role(forward, made[i]);
+            insert_op(&p->ops, p->ops.count, made[i]);
+        }
+    }
+    return 0;
+}
+
+// ---- repeated gradients -------------------------------------------------------------------------------
+
+// What is known about one gradient name while the operators are walked in order.
+struct repeat {
+    struct str_list names;          // the parts made so far; one name that is the gradient's own: not repeated
+    size_t first;                   // operator that made it first
+    int renamed;                    // parts renamed so far
+};
+
+struct pending_sum {
+    struct op_desc *op;
+    size_t at;
+};
+
+struct repeats {
+    struct op_list *ops;
+    struct map by_name;
+    struct pending_sum *sums;
+    size_t sums_count, sums_cap;
+};
+
+static struct op_desc *make_sum(const struct str_list *parts, const char *out)
+{
+    struct op_desc *sum = op_desc_new("sum");
+    for (size_t i = 0; i < parts->count; i++)
+        op_desc_add_input(sum, "X", parts->items[i]);
+    op_desc_add_output(sum, "Out", out);
+    op_desc_set_bool(sum, "use_mkldnn", false);
+    op_desc_set_int(sum, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
+    op_desc_set_string(sum, "op_device", "");
+    return sum;
+}
+
+static struct repeat *repeat_of(struct repeats *r, const char *name)
+{
+    struct repeat *known = map_get(&r->by_name, name);
+    if (known == NULL) {
+        known = MEM_NEW(struct repeat);
+        map_set(&r->by_name, name, known);
+    }
+    return known;
+}
+
+static void add_sum(struct repeats *r, struct repeat *rep, const char *name, size_t at)
+{
+    MEM_GROW(r->sums, r->sums_count, r->sums_cap);
+    r->sums[r->sums_count++] = (struct pending_sum){make_sum(&rep->names, name), at};
+    str_list_deinit(&rep->names);
+    rep->names = (struct str_list){0};
+    str_list_add(&rep->names, name);
+}
+
+static void replace_text(char **slot, const char *text)
+{
+    char *copy = mem_must_strdup(text);
+    mem_free(*slot);
+    *slot = copy;
+}
+
+static void add_part(struct repeat *rep, const char *part)
+{
+    str_list_add(&rep->names, part);
+}
+
+static char *part_name(struct repeat *rep, const char *name)
+{
+    return mem_must_printf("%s@RENAME@block0@%d", name, rep->renamed++);
+}
+
+// The gradient was made once under its own name; from now on it is the first of several parts.
+static void rename_first(struct repeats *r, struct repeat *rep, const char *name, size_t idx, size_t slot, size_t arg)
+{
+    char *part = part_name(rep, name);
+    replace_text(&rep->names.items[0], part);
+    for (size_t i = rep->first; i < idx; i++) {
+        op_desc_rename_input(r->ops->items[i], name, part);
+        op_desc_rename_output(r->ops->items[i], name, part);
+    }
+    for (size_t i = 0; i < r->sums_count; i++) {
+        op_desc_rename_input(r->sums[i].op, name, part);
+        op_desc_rename_output(r->sums[i].op, name, part);
+    }
+    struct op_desc *op = r->ops->items[idx];
+    for (size_t s = 0; s <= slot; s++) {
+        size_t end = s == slot ? arg : op->outputs[s].args.count;
+        for (size_t i = 0; i < end; i++)
+            if (str_eq(op->outputs[s].args.items[i], name))
+                replace_text(&op->outputs[s].args.items[i], part);
+    }
+    mem_free(part);
+}
+
+static void visit_output(struct repeats *r, size_t idx, size_t slot, size_t arg)
+{
+    struct op_desc *op = r->ops->items[idx];
+    char *name = mem_must_strdup(op->outputs[slot].args.items[arg]);
+    if (is_grad_name(name) && !str_eq(name, EMPTY_VAR) && !op_desc_reads(op, name)) {
+        struct repeat *rep = repeat_of(r, name);
+        if (rep->names.count == 0) {
+            str_list_add(&rep->names, name);
+            rep->first = idx;
+        } else {
+            if (rep->names.count == 1)
+                rename_first(r, rep, name, idx, slot, arg);
+            char *part = part_name(rep, name);
+            replace_text(&op->outputs[slot].args.items[arg], part);
+            add_part(rep, part);
+            mem_free(part);
+        }
+    }
+    mem_free(name);
+}
+
+static void visit_op(struct repeats *r, size_t idx)
+{
+    struct op_desc *op = r->ops->items[idx];
+    for (size_t s = 0; s < op->inputs_count; s++) {
+        for (size_t i = 0; i < op->inputs[s].args.count; i++) {
+            const char *name = op->inputs[s].args.items[i];
+            struct repeat *rep = is_grad_name(name) ? map_get(&r->by_name, name) : NULL;
+            if (rep != NULL && rep->names.count > 1)
+                add_sum(r, rep, name, idx);
+        }
+    }
+    for (size_t s = 0; s < op->outputs_count; s++)
+        for (size_t i = 0; i < op->outputs[s].args.count; i++)
+            visit_output(r, idx, s, i);
+}
+
+static void sum_repeated(struct op_list *ops)
+{
+    struct repeats r = {.ops = ops};
+    map_init(&r.by_name);
+    for (size_t i = 0; i < ops->count; i++)
+        visit_op(&r, i);
+    for (const struct map_entry *e = map_first(&r.by_name); e; e = map_next(e)) {
+        struct repeat *rep = map_value(e);
+        if (rep->names.count > 1)
+            add_sum(&r, rep, map_key(e), ops->count);
+    }
+    for (size_t i = r.sums_count; i-- > 0;)
+        insert_op(ops, r.sums[i].at, r.sums[i].op);
+    for (const struct map_entry *e = map_first(&r.by_name); e; e = map_next(e)) {
+        struct repeat *rep = map_value(e);
+        str_list_deinit(&rep->names);
+        mem_free(rep);
+    }
+    mem_free(r.sums);
+    map_deinit(&r.by_name);
+}
+
+// ---- pruning --------------------------------------------------------------------------------------------
+
+static bool is_unwanted(struct pass *p, const char *grad)
+{
+    if (!is_grad_name(grad))
+        return false;
+    char *name = forward_name(grad);
+    bool unwanted = map_get(&p->no_grad, name) != NULL;
+    mem_free(name);
+    return unwanted;
+}
+
+// Nothing to make, or nothing to make it from?
+static bool is_dead(struct pass *p, const struct op_desc *op)
+{
+    size_t outs = 0, wanted = 0, ins = 0, known = 0;
+    for (size_t s = 0; s < op->outputs_count; s++) {
+        for (size_t i = 0; i < op->outputs[s].args.count; i++) {
+            const char *name = op->outputs[s].args.items[i];
+            outs++;
+            wanted += !str_eq(name, EMPTY_VAR) && !is_unwanted(p, name);
+        }
+    }
+    if (outs == 0 || wanted == 0)
+        return true;
+    for (size_t s = 0; s < op->inputs_count; s++) {
+        for (size_t i = 0; i < op->inputs[s].args.count; i++) {
+            const char *name = op->inputs[s].args.items[i];
+            if (!is_grad_name(name))
+                continue;
+            ins++;
+            known += !is_unwanted(p, name);
+        }
+    }
+    return ins > 0 && known == 0;
+}
+
+static void drop_dead_ops(struct pass *p)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < p->ops.count; i++) {
+        struct op_desc *op = p->ops.items[i];
+        if (!is_dead(p, op)) {
+            p->ops.items[kept++] = op;
+            continue;
+        }
+        for (size_t s = 0; s < op->outputs_count; s++) {
+            for (size_t k = 0; k < op->outputs[s].args.count; k++) {
+                char *name = forward_name(op->outputs[s].args.items[k]);
+                map_set(&p->no_grad, name, p);
+                mem_free(name);
+            }
+        }
+        op_desc_free(op);
+    }
+    p->ops.count = kept;
+}
+
+// Zeros for a gradient that an operator reads although nothing makes it.
+static void fill_missing(struct pass *p)
+{
+    for (size_t i = 0; i < p->ops.count; i++) {
+        for (size_t s = 0; s < p->ops.items[i]->inputs_count; s++) {
+            for (size_t k = 0; k < p->ops.items[i]->inputs[s].args.count; k++) {
+                const char *name = p->ops.items[i]->inputs[s].args.items[k];
+                if (!is_unwanted(p, name))
+                    continue;
+                struct op_desc *zeros = op_desc_new("fill_zeros_like");
+                char *x = forward_name(name);
+                op_desc_add_input(zeros, "X", x);
+                op_desc_add_output(zeros, "Out", name);
+                op_desc_set_int(zeros, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
+                op_desc_set_string(zeros, "op_device", "");
+                mem_free(x);
+                insert_op(&p->ops, i, zeros);
+                i++;
+            }
+        }
+    }
+}
+
+// ---- into the program --------------------------------------------------------------------------------------
+
+// A gradient has the type and shape of what it is the gradient of. Selected rows are inferred by the op.
+static void add_grad_var(struct block *block, const char *name)
+{
+    if (str_eq(name, EMPTY_VAR) || block_find_var(block, name) != NULL)
+        return;
+    char *forward = forward_name(name);
+    const struct var_desc *of = block_find_var(block, forward);
+    struct var_desc *var = var_desc_new(name);
+    var->has_tensor = true;
+    var->dtype = of ? of->dtype : (int)DTYPE_FP32;
+    if (of != NULL)
+        var->dims = of->dims;
+    block_add_var(block, var);
+    mem_free(forward);
+}
+
+// Does any of the gradients that the operator reads exist (or does it read none)? Others lead nowhere:
+// they belong to inputs without a gradient of the operators behind (a label that was cast, ...).
+static bool has_source(const struct block *block, const struct op_desc *op)
+{
+    bool reads = false;
+    for (size_t s = 0; s < op->inputs_count; s++) {
+        for (size_t i = 0; i < op->inputs[s].args.count; i++) {
+            if (!is_grad_name(op->inputs[s].args.items[i]))
+                continue;
+            reads = true;
+            if (block_find_var(block, op->inputs[s].args.items[i]) != NULL)
+                return true;
+        }
+    }
+    return !reads;
+}
+
+static void append_grad_op(struct pass *p, struct op_desc *op)
+{
+    if (!has_source(p->block, op)) {
+        op_desc_free(op);
+        return;
+    }
+    for (size_t s = 0; s < op->outputs_count; s++)
+        for (size_t i = 0; i < op->outputs[s].args.count; i++)
+            add_grad_var(p->block, op->outputs[s].args.items[i]);
+    block_append_op(p->block, op);
+}
+
+static struct op_desc *make_loss_grad(struct pass *p, const struct op_desc *loss_op)
+{
+    const int64_t one = 1;
+    char *name = grad_name(p->loss);
+    struct op_desc *op = op_desc_new("fill_constant");
+    op_desc_add_output(op, "Out", name);
+    op_desc_set_longs(op, "shape", &one, 1);
+    op_desc_set_float(op, "value", 1.0f);
+    op_desc_set_int(op, "dtype", block_var(p->block, p->loss)->dtype);
+    op_desc_set_bool(op, "force_cpu", false);
+    op_desc_set_int(op, OP_ROLE_ATTR, OP_ROLE_BACKWARD | OP_ROLE_LOSS);
+    op_desc_set_string(op, "op_device", op_desc_get_string(loss_op, "op_device", ""));
+    mem_free(name);
+    return op;
+}
+
+// The last operator that makes the gradient says which parameter it belongs to.
+static void tag_pair(struct block *block, const char *param, const char *grad)
+{
+    for (size_t i = block->ops_count; i-- > 0;) {
+        struct op_desc *op = block->ops[i];
+        if (!op_desc_writes(op, grad))
+            continue;
+        struct str_list pairs = {0};
+        str_list_add(&pairs, param);
+        str_list_add(&pairs, grad);
+        const struct attr *old = op_desc_attr(op, OP_ROLE_VAR_ATTR);
+        for (size_t k = 0; old != NULL && k < old->count; k++)
+            str_list_add(&pairs, old->strings[k]);
+        op_desc_set_strings(op, OP_ROLE_VAR_ATTR, &pairs);
+        str_list_deinit(&pairs);
+        return;
+    }
+}
+
+static void append_all(struct pass *p, size_t loss_op, const struct str_list *parameters,
+                       struct backward_result *out)
+{
+    struct op_desc *loss = p->block->ops[loss_op];
+    op_desc_set_int(loss, OP_ROLE_ATTR, OP_ROLE_FORWARD | OP_ROLE_LOSS);
+    append_grad_op(p, make_loss_grad(p, loss));
+    for (size_t i = 0; i < p->ops.count; i++)
+        append_grad_op(p, p->ops.items[i]);
+    p->ops.count = 0;
+    for (size_t i = 0; i < parameters->count; i++) {
+        char *grad = grad_name(parameters->items[i]);
+        if (block_var(p->block, grad) != NULL) {
+            str_list_add(&out->params, parameters->items[i]);
+            str_list_add(&out->grads, grad);
+            tag_pair(p->block, parameters->items[i], grad);
+        }
+        mem_free(grad);
+    }
+    program_touch(p->program);
+}
+
+static void insert_op(struct op_list *ops, size_t at, struct op_desc *op)
+{
+    MEM_GROW(ops->items, ops->count, ops->cap);
+    memmove(ops->items + at + 1, ops->items + at, (ops->count - at) * sizeof *ops->items);
+    ops->items[at] = op;
+    ops->count++;
+}

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides: which parameters are updated, how they are cut, which server gets which slice, which
+// optimize operators stay on the trainer (gradient clip), and from that the slice_map.
+//
+// Cutting: n = min(servers, max(1, elements / min_block_size)) slices of ceil(elements / n) elements,
+// rounded up to whole rows. Dealing: round robin over all slices in sending order, or by a hash of the
+// slice's parameter name, so that a parameter and its gradient meet on one server.
+// Roles: names are looked up in these tables, never taken apart; `tmp.block1.w` is a good name.
+
+#include "common/passes/transpiler_plan.h"
+
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/mem.h"
+#include "common/passes/np_shuffle.h"
+#include "common/passes/op_build.h"
+
+static uint32_t infer_seed(const struct program *startup);
+static void find_trainer_ops(struct transpiler *t);
+static int find_pairs(struct transpiler *t, struct err *err);
+static int add_pair(struct transpiler *t, const char *param, const char *grad, struct err *err);
+static void cut(const struct transpiler *t, struct transpiler_pair *pair);
+static void deal(struct transpiler *t);
+static int make_slice_map(struct transpiler *t, struct err *err);
+
+int transpiler_plan_make(struct transpiler *t, struct err *err)
+{
+    t->on_trainer = mem_must_calloc(program_block(t->main, 0)->ops_count + 1, sizeof *t->on_trainer);
+    if (t->main->random_seed == 0)
+        t->main->random_seed = infer_seed(t->startup);
+    if (!t->config.fluid_exact)
+        find_trainer_ops(t);
+    int rc = find_pairs(t, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < t->count; i++)
+        cut(t, &t->pairs[i]);
+    deal(t);
+    return make_slice_map(t, err);
+}
+
+void transpiler_plan_deinit(struct transpiler *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        for (size_t k = 0; k < t->pairs[i].count; k++) {
+            mem_free(t->pairs[i].slices[k].param);
+            mem_free(t->pairs[i].slices[k].grad);
+        }
+        mem_free(t->pairs[i].slices);
+        mem_free(t->pairs[i].param);
+        mem_free(t->pairs[i].grad);
+    }
+    mem_free(t->pairs);
+    mem_free(t->send_order);
+    mem_free(t->on_trainer);
+}
+
+bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op)
+{
+    return op_desc_role(program_block(t->main, 0)->ops[op]) == OP_ROLE_OPTIMIZE && !t->on_trainer[op];
+}
+
+bool transpiler_plan_is_update(const struct op_desc *op)
+{
+    return op_desc_input1(op, "Param") != NULL && op_desc_input1(op, "LearningRate") != NULL;
+}
+
+bool transpiler_plan_is_schedule(const struct op_desc *op)
+{
+    int role = op_desc_role(op);
+    return role == OP_ROLE_LR_SCHED || role == (OP_ROLE_LR_SCHED | OP_ROLE_OPTIMIZE);
+}
+
+const char *transpiler_plan_role_var(const struct op_desc *op, size_t i)
+{
+    const struct attr *attr = op_desc_attr(op, OP_ROLE_VAR_ATTR);
+    return attr != NULL && attr->type == ATTR_STRINGS && i < attr->count ? attr->strings[i] : NULL;
+}
+
+const struct transpiler_pair *transpiler_plan_pair_of_param(const struct transpiler *t, const char *param)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (str_eq(t->pairs[i].param, param))
+            return &t->pairs[i];
+    return NULL;
+}
+
+const struct transpiler_pair *transpiler_plan_pair_of_grad(const struct transpiler *t, const char *grad)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (str_eq(t->pairs[i].grad, grad))
+            return &t->pairs[i];
+    return NULL;
+}
+
+const struct transpiler_slice *transpiler_plan_slice_on(const struct transpiler_pair *pair, int server)
+{
+    for (size_t i = 0; i < pair->count; i++)
+        if (pair->slices[i].server == server)
+            return &pair->slices[i];
+    return NULL;
+}
+
+struct dims transpiler_plan_slice_dims(const struct transpiler_pair *pair, const struct transpiler_slice *slice)
+{
+    struct dims dims = pair->dims;
+    if (pair->count > 1)
+        dims.d[0] = slice->rows;
+    return dims;
+}
+
+char *transpiler_plan_suffixed(const struct transpiler *t, const char *name, int trainer_id)
+{
+    return t->suffix ? mem_must_printf("%s.trainer_%d", name, trainer_id) : mem_must_strdup(name);
+}
+
+const char *transpiler_plan_async_counter(const struct transpiler *t)
+{
+    if (t->sync_mode)
+        return NULL;
+    const struct block *block = program_block(t->main, 0);
+    for (size_t i = 0; i < block->ops_count; i++)
+        if (transpiler_plan_is_schedule(block->ops[i]) && str_eq(block->ops[i]->type, "increment"))
+            return op_desc_output1(block->ops[i], "Out");
+    return NULL;
+}
+
+void transpiler_plan_server_only(const struct transpiler *t, struct str_list *out)
+{
+    const struct block *block = program_block(t->main, 0);
+    struct map kept, seen;
+    map_init(&kept);
+    map_init(&seen);
+    for (size_t i = 0; i < block->ops_count; i++)
+        for (size_t k = 0; transpiler_plan_is_optimize(t, i) && transpiler_plan_role_var(block->ops[i], k) != NULL; k++)
+            map_set(&kept, transpiler_plan_role_var(block->ops[i], k), &kept);
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        for (size_t s = 0; transpiler_plan_is_optimize(t, i) && s < op->inputs_count; s++) {
+            for (size_t k = 0; k < op->inputs[s].args.count; k++) {
+                const char *name = op->inputs[s].args.items[k];
+                if (map_get(&kept, name) != NULL || map_get(&seen, name) != NULL)
+                    continue;
+                map_set(&seen, name, &seen);
+                str_list_add(out, name);
+            }
+        }
+    }
+    map_deinit(&seen);
+    map_deinit(&kept);
+}
+
+// An accumulator has the parameter's shape and is cut with it; beta powers and the like have another
+// one and stay whole. In 1.8.5's text the MeanGrad of a plain (not centered) RMSProp stays whole too.
+bool transpiler_plan_is_cut(const struct transpiler *t, const struct transpiler_pair *pair, const struct op_desc *op,
+                            const char *slot, const char *var)
+{
+    const struct var_desc *desc = block_var(program_block(t->main, 0), var);
+    if (pair->count <= 1 || desc == NULL || !dims_equal(&desc->dims, &pair->dims))
+        return false;
+    bool unused = str_eq(op->type, "rmsprop") && str_eq(slot, "MeanGrad") && !op_desc_get_int(op, "centered", 0);
+    return !unused;
+}
+
+void transpiler_plan_stamp(const struct transpiler *t, struct program *program, int server)
+{
+    program->random_seed = t->main->random_seed;
+    program->server = server;
+    program->slices = MEM_NEW(struct slice_map);
+    slice_map_copy(program->slices, &t->slices);
+    program_touch(program);
+}
+
+// ---- operators and variables ---------------------------------------------------------------------------
+
+struct op_desc *transpiler_plan_op(const char *type, int role)
+{
+    struct op_desc *op = op_desc_new(type);
+    op_build_common(op, role);
+    return op;
+}
+
+void transpiler_plan_set_endpoints(const struct transpiler *t, struct op_desc *op, const char *attr,
+                                   const struct transpiler_slice *slices, size_t count)
+{
+    struct str_list list = {0};
+    for (size_t i = 0; i < count; i++)
+        str_list_add(&list, t->endpoints.items[slices[i].server]);
+    op_desc_set_strings(op, attr, &list);
+    str_list_deinit(&list);
+}
+
+struct op_desc *transpiler_plan_recv(const struct transpiler *t, const struct transpiler_pair *pair, int trainer_id,
+                                     const char *dep, bool whole)
+{
+    struct op_desc *op = transpiler_plan_op("recv", OP_ROLE_RPC);
+    struct str_list names = {0}, none = {0};
+    op_desc_add_input(op, "X", dep);
+    for (size_t i = 0; i < pair->count; i++) {
+        str_list_add(&names, pair->slices[i].param);
+        if (!whole)
+            op_desc_add_output(op, "Out", pair->slices[i].param);
+    }
+    if (whole)
+        op_desc_add_output(op, "Out", pair->param);
+    transpiler_plan_set_endpoints(t, op, "epmap", pair->slices, pair->count);
+    op_desc_set_strings(op, "recv_varnames", whole ? &names : &none);
+    op_desc_set_strings(op, "varnames", &none);
+    op_desc_set_int(op, "trainer_id", trainer_id);
+    op_desc_set_int(op, "do_not_run", 0);
+    op_desc_set_bool(op, "with_barrier", true);
+    str_list_deinit(&names);
+    return op;
+}
+
+struct op_desc *transpiler_plan_concat(const struct transpiler_pair *pair, int role)
+{
+    struct op_desc *op = transpiler_plan_op("concat", role);
+    for (size_t i = 0; i < pair->count; i++)
+        op_desc_add_input(op, "X", pair->slices[i].param);
+    op_desc_add_input(op, "AxisTensor", NULL);
+    op_desc_add_output(op, "Out", pair->param);
+    op_desc_set_int(op, "axis", 0);
+    op_desc_set_bool(op, "use_mkldnn", false);
+    op_desc_set_bool(op, "use_quantizer", false);
+    return op;
+}
+
+struct var_desc *transpiler_plan_var_like(const struct var_desc *like, const char *name, const struct dims *dims)
+{
+    struct var_desc *var = var_desc_clone(like);
+    mem_free(var->name);
+    var->name = mem_must_strdup(name);
+    if (dims != NULL)
+        var->dims = *dims;
+    var->has_persistable = true;
+    var->persistable = false;
+    var->is_parameter = false;
+    return var;
+}
+
+const char *transpiler_plan_control_var(struct block *block)
+{
+    char *name = NULL;
+    for (size_t n = 0; name == NULL; n++) {
+        name = mem_must_printf("__control_var@%zu", n);
+        if (block_var(block, name) != NULL) {
+            mem_free(name);
+            name = NULL;
+        }
+    }
+    struct var_desc *var = var_desc_new(name);
+    var->has_tensor = false;
+    mem_free(name);
+    return block_add_var(block, var)->name;
+}
+
+// ---- deciding --------------------------------------------------------------------------------------------
+
+// A program read from a file does not tell its random seed. Initializers without a seed of their own
+// carry it: the seed that most of them have.
+static uint32_t infer_seed(const struct program *startup)
+{
+    const struct block *block = program_block(startup, 0);
+    int64_t best = 0;
+    size_t best_count = 0;
+    for (size_t i = 0; i < block->ops_count; i++) {
+        int64_t seed = op_desc_get_int(block->ops[i], "seed", 0);
+        size_t count = 0;
+        for (size_t j = 0; seed > 0 && j < block->ops_count; j++)
+            count += op_desc_get_int(block->ops[j], "seed", 0) == seed;
+        if (count > best_count) {
+            best = seed;
+            best_count = count;
+        }
+    }
+    return (uint32_t)best;
+}
+
+// Operators with the optimize role that only make gradients (clip) stay on the trainer: those that
+// an update's Grad needs and that no gradient of the backward pass stands for. Walked backwards.
+static void find_trainer_ops(struct transpiler *t)
+{
+    const struct block *block = program_block(t->main, 0);
+    struct map made, needed;        // made by the backward pass; needed by an update
+    map_init(&made);
+    map_init(&needed);
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        for (size_t s = 0; (op_desc_role(op) & OP_ROLE_OPTIMIZE) == 0 && s < op->outputs_count; s++)
+            for (size_t k = 0; k < op->outputs[s].args.count; k++)
+                map_set(&made, op->outputs[s].args.items[k], t);
+    }
+    for (size_t i = block->ops_count; i-- > 0;) {
+        const struct op_desc *op = block->ops[i];
+        if (op_desc_role(op) != OP_ROLE_OPTIMIZE)
+            continue;
+        if (transpiler_plan_is_update(op)) {
+            const char *grad = op_desc_input1(op, "Grad");
+            if (grad != NULL && map_get(&made, grad) == NULL)
+                map_set(&needed, grad, t);
+            continue;
+        }
+        bool makes = false, in_place = false;
+        for (size_t s = 0; s < op->outputs_count; s++) {
+            for (size_t k = 0; k < op->outputs[s].args.count; k++) {
+                const char *name = op->outputs[s].args.items[k];
+                makes = makes || map_get(&needed, name) != NULL;
+                in_place = in_place || op_desc_reads(op, name);
+            }
+        }
+        if (!makes || in_place)     // a regularizer adds to the gradient in place: on the server
+            continue;
+        t->on_trainer[i] = true;
+        for (size_t s = 0; s < op->inputs_count; s++)
+            for (size_t k = 0; k < op->inputs[s].args.count; k++)
+                if (map_get(&made, op->inputs[s].args.items[k]) == NULL)
+                    map_set(&needed, op->inputs[s].args.items[k], t);
+    }
+    map_deinit(&needed);
+    map_deinit(&made);
+}
+
+static bool is_frozen(const struct var_desc *var)
+{
+    return var->is_parameter && !var->trainable;
+}
+
+static int find_pairs(struct transpiler *t, struct err *err)
+{
+    const struct block *block = program_block(t->main, 0);
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        const char *param = transpiler_plan_role_var(op, 0);
+        const char *grad = transpiler_plan_role_var(op, 1);
+        if (!transpiler_plan_is_optimize(t, i) || param == NULL || grad == NULL)
+            continue;
+        if (transpiler_plan_pair_of_param(t, param) != NULL)
+            continue;
+        int rc = add_pair(t, param, grad, err);
+        if (rc < 0)
+            return err_prefix(err, "transpiler: block 0 op %zu `%s`", i, op->type);
+    }
+    if (t->count == 0)
+        return err_set(err, SL_EINVAL, "transpiler: the program has no optimizer operators: call minimize first");
+    return 0;
+}
+
+static int add_pair(struct transpiler *t, const char *param, const char *grad, struct err *err)
+{
+    const struct block *block = program_block(t->main, 0);
+    const struct var_desc *p = block_var(block, param), *g = block_var(block, grad);
+    if (p == NULL || g == NULL)
+        return err_set(err, SL_EINVAL, "op_role_var names `%s`, which is not a variable of block 0", p ? grad : param);
+    if (is_frozen(p))
+        return 0;
+    uint64_t elements;
+    if (p->dims.rank < 1 || !dims_count(&p->dims, 1, &elements) || elements == 0) {
+        char text[DIMS_TEXT_MAX];
+        return err_set(err, SL_EINVAL, "parameter `%s` has shape %s, which cannot be cut", param,
+                       dims_format(&p->dims, text));
+    }
+    t->pairs = mem_must_realloc(t->pairs, (t->count + 1) * sizeof *t->pairs);
+    t->pairs[t->count++] = (struct transpiler_pair){.param = mem_must_strdup(param), .grad = mem_must_strdup(grad),
+                                                    .dims = p->dims};
+    return 0;
+}
+
+static void cut(const struct transpiler *t, struct transpiler_pair *pair)
+{
+    int64_t elements = dims_product(&pair->dims, 0, pair->dims.rank);
+    int64_t width = dims_product(&pair->dims, 1, pair->dims.rank);
+    int64_t pieces = elements / t->config.min_block_size;
+    int64_t servers = t->config.slice_var_up ? (int64_t)t->endpoints.count : 1;
+    if (pieces < 1)
+        pieces = 1;
+    if (pieces > servers)
+        pieces = servers;
+    int64_t piece = (elements + pieces - 1) / pieces;
+    int64_t rows = (piece + width - 1) / width;
+    pieces = (pair->dims.d[0] + rows - 1) / rows;
+    pair->slices = mem_must_calloc((size_t)pieces, sizeof *pair->slices);
+    pair->count = (size_t)pieces;
+    for (int64_t i = 0; i < pieces; i++) {
+        struct transpiler_slice *slice = &pair->slices[i];
+        slice->row = i * rows;
+        slice->rows = pair->dims.d[0] - slice->row < rows ? pair->dims.d[0] - slice->row : rows;
+        slice->param = pieces == 1 ? mem_must_strdup(pair->param)
+                                   : mem_must_printf("%s.block%lld", pair->param, (long long)i);
+        slice->grad = pieces == 1 ? mem_must_strdup(pair->grad)
+                                  : mem_must_printf("%s.block%lld", pair->grad, (long long)i);
+    }
+}
+
+// FNV-1a: small, and the same in every process.
+static uint64_t hash_name(const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *name != '\0'; name++)
+        hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
+    return hash;
+}
+
+static void deal_by_hash(const struct transpiler *t, struct transpiler_pair *pair)
+{
+    int servers = (int)t->endpoints.count;
+    for (size_t k = 0; k < pair->count; k++) {
+        int server = (int)(hash_name(pair->slices[k].param) % (uint64_t)servers);
+        for (size_t j = 0; j < k; j++) {        // at most one slice of a parameter a server
+            if (pair->slices[j].server == server) {
+                server = (server + 1) % servers;
+                j = (size_t)-1;
+            }
+        }
+        pair->slices[k].server = server;
+    }
+}
+
+static void deal(struct transpiler *t)
+{
+    t->send_order = mem_must_calloc(t->count + 1, sizeof *t->send_order);
+    for (size_t i = 0; i < t->count; i++)
+        t->send_order[i] = i;
+    if (!t->config.slice_var_up)
+        np_shuffle_order(t->main->random_seed, t->send_order, t->count);
+    int next = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        struct transpiler_pair *pair = &t->pairs[t->send_order[i]];
+        if (t->config.split_method == TRANSPILER_HASH_NAME) {
+            deal_by_hash(t, pair);
+            continue;
+        }
+        for (size_t k = 0; k < pair->count; k++) {
+            pair->slices[k].server = next;
+            next = (next + 1) % (int)t->endpoints.count;
+        }
+    }
+}
+
+// ---- slice_map -------------------------------------------------------------------------------------------
+
+static void map_pair(struct transpiler *t, const struct transpiler_pair *pair)
+{
+    const struct block *block = program_block(t->main, 0);
+    enum dtype dtype = (enum dtype)block_var(block, pair->param)->dtype;
+    struct slice_var *param = slice_map_add(&t->slices, pair->param, SLICE_PARAM, NULL, dtype, &pair->dims);
+    for (size_t k = 0; k < pair->count; k++)
+        slice_var_add(param, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows, pair->slices[k].param);
+    struct slice_var *grad = slice_map_add(&t->slices, pair->grad, SLICE_GRAD, pair->param, dtype, &pair->dims);
+    for (size_t k = 0; k < pair->count; k++)
+        slice_var_add(grad, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows, pair->slices[k].grad);
+}
+
+// A whole copy on each of the servers that hold a slice of the pair (NULL: on every server).
+static void map_whole(struct transpiler *t, const struct var_desc *var, const struct transpiler_pair *pair)
+{
+    struct slice_var *state = slice_map_add(&t->slices, var->name, SLICE_STATE, pair ? pair->param : NULL,
+                                            (enum dtype)var->dtype, &var->dims);
+    int64_t rows = var->dims.rank > 0 ? var->dims.d[0] : 1;
+    for (int s = 0; s < (int)t->endpoints.count; s++)
+        if (pair == NULL || transpiler_plan_slice_on(pair, s) != NULL)
+            slice_var_add(state, s, 0, rows, var->name);
+    state->replicated = state->slices_count > 1;
+}
+
+static void map_state(struct transpiler *t, struct map *seen, const struct op_desc *op, const char *slot, const char *name)
+{
+    const struct var_desc *var = block_var(program_block(t->main, 0), name);
+    const struct transpiler_pair *pair = transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"));
+    if (pair == NULL || var == NULL || !var->persistable || map_get(seen, name) != NULL)
+        return;
+    map_set(seen, name, seen);
+    if (!transpiler_plan_is_cut(t, pair, op, slot, name)) {
+        map_whole(t, var, pair);
+        return;
+    }
+    struct slice_var *state = slice_map_add(&t->slices, name, SLICE_STATE, pair->param, (enum dtype)var->dtype, &var->dims);
+    for (size_t k = 0; k < pair->count; k++)
+        slice_var_add(state, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows, name);
+}
+
+// Persistables that the learning-rate schedule reads or writes, and learning rates: on every server.
+static void map_schedule_args(struct transpiler *t, struct map *seen, const struct op_slot *slots, size_t count)
+{
+    const struct block *block = program_block(t->main, 0);
+    for (size_t s = 0; s < count; s++) {
+        for (size_t k = 0; k < slots[s].args.count; k++) {
+            const struct var_desc *var = block_var(block, slots[s].args.items[k]);
+            if (var == NULL || !var_desc_is_saved(var) || map_get(seen, var->name) != NULL)
+                continue;
+            map_set(seen, var->name, seen);
+            map_whole(t, var, NULL);
+        }
+    }
+}
+
+// A learning rate is on the servers that update something with it (all of them, with a schedule).
+static void map_rate(struct transpiler *t, struct map *seen, const char *rate)
+{
+    const struct block *block = program_block(t->main, 0);
+    const struct var_desc *var = block_var(block, rate);
+    if (var == NULL || !var_desc_is_saved(var) || map_get(seen, rate) != NULL)
+        return;
+    map_set(seen, rate, seen);
+    struct slice_var *state = slice_map_add(&t->slices, rate, SLICE_STATE, NULL, (enum dtype)var->dtype, &var->dims);
+    int64_t rows = var->dims.rank > 0 ? var->dims.d[0] : 1;
+    for (int s = 0; s < (int)t->endpoints.count; s++) {
+        bool used = false;
+        for (size_t i = 0; i < block->ops_count && !used; i++) {
+            const struct op_desc *op = block->ops[i];
+            const struct transpiler_pair *pair =
+                transpiler_plan_is_optimize(t, i) && transpiler_plan_is_update(op) &&
+                        str_eq(op_desc_input1(op, "LearningRate"), rate)
+                    ? transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"))
+                    : NULL;
+            used = pair != NULL && transpiler_plan_slice_on(pair, s) != NULL;
+        }
+        if (used)
+            slice_var_add(state, s, 0, rows, rate);
+    }
+    state->replicated = state->slices_count > 1;
+}
+
+static int make_slice_map(struct transpiler *t, struct err *err)
+{
+    const struct block *block = program_block(t->main, 0);
+    struct map seen;
+    map_init(&seen);
+    t->slices.servers = (int)t->endpoints.count;
+    t->slices.trainers = t->trainers;
+    for (size_t i = 0; i < t->count; i++)
+        map_pair(t, &t->pairs[i]);
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        if (!transpiler_plan_is_schedule(op))
+            continue;
+        map_schedule_args(t, &seen, op->inputs, op->inputs_count);
+        map_schedule_args(t, &seen, op->outputs, op->outputs_count);
+    }
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        if (!transpiler_plan_is_optimize(t, i) || !transpiler_plan_is_update(op))
+            continue;
+        map_rate(t, &seen, op_desc_input1(op, "LearningRate"));
+        for (size_t s = 0; s < op->inputs_count; s++) {
+            const char *slot = op->inputs[s].name;
+            bool own = str_eq(slot, "Param") || str_eq(slot, "Grad") || str_eq(slot, "LearningRate");
+            if (!own && op->inputs[s].args.count == 1)
+                map_state(t, &seen, op, slot, op->inputs[s].args.items[0]);
+        }
+    }
+    map_deinit(&seen);
+    int rc = slice_map_finish(&t->slices, err);
+    return rc < 0 ? err_prefix(err, "transpiler") : 0;
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start-up programs. A trainer's fills what it keeps, then receives the servers' values over the
+// parameters. A server's fills its own slices: the operators of the single-machine start-up program
+// whose output lives on this server, with the slice's name and shape.
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/passes/transpiler_plan.h"
+
+static void drop_server_only(const struct transpiler *t, struct block *block);
+static void add_counters(const struct transpiler *t, struct block *block);
+static void receive_all(const struct transpiler *t, struct block *block, int trainer_id);
+static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op, int server);
+static const char *name_on_server(const struct transpiler *t, const struct block *block, const char *name, int server);
+static void fill_backups(const struct transpiler *t, struct block *block, int server);
+
+int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out, struct err *err)
+{
+    if (trainer_id < 0 || trainer_id >= t->trainers)
+        return err_set(err, SL_EINVAL, "transpiler: trainer_id %d is not one of 0..%d", trainer_id, t->trainers - 1);
+    struct program *program = program_clone(t->startup);
+    struct block *block = program_block(program, 0);
+    add_counters(t, block);
+    receive_all(t, block, trainer_id);
+    drop_server_only(t, block);
+    transpiler_plan_stamp(t, program, -1);
+    *out = program;
+    return 0;
+}
+
+int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint, struct program **out, struct err *err)
+{
+    struct program *server = NULL;
+    int rc = transpiler_pserver_program(t, endpoint, &server, err);
+    if (rc < 0)
+        return rc;
+    struct program *program = program_new();
+    struct block *block = program_block(program, 0);
+    const struct block *held = program_block(server, 0);
+    for (size_t i = 0; i < held->vars_count; i++) {
+        struct var_desc *var = var_desc_clone(held->vars[i]);
+        var->has_persistable = true;
+        var->persistable = var->persistable || var->kind == VAR_LOD_TENSOR || var->kind == VAR_SELECTED_ROWS;
+        block_add_var(block, var);
+    }
+    struct program *source = program_clone(t->startup);
+    struct block *from = program_block(source, 0);
+    add_counters(t, from);
+    for (size_t i = 0; i < from->ops_count; i++)
+        add_server_op(t, block, from->ops[i], server->server);
+    fill_backups(t, block, server->server);
+    program_free(source);
+    transpiler_plan_stamp(t, program, server->server);
+    program->random_seed = t->startup->random_seed;
+    program_free(server);
+    *out = program;
+    return 0;
+}
+
+static void drop_server_only(const struct transpiler *t, struct block *block)
+{
+    struct str_list names = {0};
+    transpiler_plan_server_only(t, &names);
+    for (size_t n = 0; n < names.count; n++) {
+        for (size_t i = block->ops_count; i-- > 0;)
+            if (op_desc_writes(block->ops[i], names.items[n]))
+                block_remove_op(block, i);
+        if (block_var(block, names.items[n]) != NULL)
+            block_remove_var(block, names.items[n]);
+    }
+    str_list_deinit(&names);
+}
+
+static struct op_desc *make_fill(const struct var_desc *var, double value)
+{
+    struct op_desc *op = transpiler_plan_op("fill_constant", OP_ROLE_FORWARD);
+    op_desc_add_output(op, "Out", var->name);
+    op_desc_set_longs(op, "shape", var->dims.d, (size_t)var->dims.rank);
+    op_desc_set_int(op, "dtype", var->dtype);
+    op_desc_set_float(op, "value", (float)value);
+    op_desc_set_bool(op, "force_cpu", false);
+    op_desc_set_string(op, "str_value", "");
+    return op;
+}
+
+// Asynchronous schedules: each trainer's counter begins at 1, the sum at -trainers.
+static void add_counters(const struct transpiler *t, struct block *block)
+{
+    const char *counter = transpiler_plan_async_counter(t);
+    const struct var_desc *like = counter ? block_var(program_block(t->main, 0), counter) : NULL;
+    if (like == NULL)
+        return;
+    for (size_t i = 0; i < block->ops_count; i++)
+        if (str_eq(block->ops[i]->type, "fill_constant") && op_desc_writes(block->ops[i], counter))
+            op_desc_set_float(block->ops[i], "value", (float)-t->trainers);
+    for (int i = 0; i < t->trainers; i++) {
+        char *name = mem_must_printf("%s.trainer_%d", counter, i);
+        struct var_desc *var = transpiler_plan_var_like(like, name, NULL);
+        var->persistable = like->persistable;
+        block_insert_op(block, 0, make_fill(block_add_var(block, var), 1.0));
+        mem_free(name);
+    }
+}
+
+static void receive_all(const struct transpiler *t, struct block *block, int trainer_id)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const struct transpiler_pair *pair = &t->pairs[i];
+        const struct var_desc *param = block_var(program_block(t->main, 0), pair->param);
+        if (block_var(block, pair->param) == NULL) {
+            struct var_desc *var = transpiler_plan_var_like(param, pair->param, NULL);
+            var->persistable = true;
+            block_add_var(block, var);
+        }
+        for (size_t k = 0; k < pair->count; k++) {
+            struct dims dims = transpiler_plan_slice_dims(pair, &pair->slices[k]);
+            if (block_var(block, pair->slices[k].param) == NULL)
+                block_add_var(block, transpiler_plan_var_like(param, pair->slices[k].param, &dims));
+        }
+        block_append_op(block, transpiler_plan_recv(t, pair, trainer_id, NULL, false));
+    }
+    struct op_desc *op = transpiler_plan_op("fetch_barrier", OP_ROLE_RPC);
+    op_desc_add_input(op, "X", NULL);
+    op_desc_add_output(op, "Out", transpiler_plan_control_var(block));
+    op_desc_set_strings(op, "endpoints", &t->endpoints);
+    op_desc_set_int(op, "trainer_id", trainer_id);
+    block_append_op(block, op);
+    for (size_t i = 0; i < t->count; i++)
+        if (t->pairs[i].count > 1)
+            block_append_op(block, transpiler_plan_concat(&t->pairs[i], OP_ROLE_FORWARD));
+}
+
+static const char *name_on_server(const struct transpiler *t, const struct block *block, const char *name, int server)
+{
+    const struct transpiler_pair *pair = transpiler_plan_pair_of_param(t, name);
+    const struct transpiler_slice *slice = pair ? transpiler_plan_slice_on(pair, server) : NULL;
+    if (pair != NULL)
+        return slice ? slice->param : NULL;
+    return block_var(block, name) != NULL ? name : NULL;
+}
+
+static bool has_shape_attr(const struct op_desc *op)
+{
+    return str_eq(op->type, "fill_constant") || str_eq(op->type, "uniform_random") ||
+           str_eq(op->type, "gaussian_random") || str_eq(op->type, "truncated_gaussian_random");
+}
+
+static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op, int server)
+{
+    struct op_desc *copy = op_desc_clone(op);
+    bool here = false;
+    for (size_t s = 0; s < copy->outputs_count; s++) {
+        for (size_t i = 0; i < copy->outputs[s].args.count; i++) {
+            char **arg = &copy->outputs[s].args.items[i];
+            const char *name = name_on_server(t, block, *arg, server);
+            if (name == NULL)
+                continue;
+            here = true;
+            char *renamed = mem_must_strdup(name);
+            mem_free(*arg);
+            *arg = renamed;
+        }
+    }
+    if (!here) {
+        op_desc_free(copy);
+        return;
+    }
+    const char *out = op_desc_output1(copy, "Out");
+    if (has_shape_attr(copy) && out != NULL) {
+        const struct dims *dims = &block_var(block, out)->dims;
+        op_desc_set_longs(copy, "shape", dims->d, (size_t)dims->rank);
+    }
+    if (op_desc_attr(copy, "op_namescope") != NULL)
+        op_desc_set_string(copy, "op_namescope", "/");
+    block_append_op(block, copy);
+}
+
+static void fill_backups(const struct transpiler *t, struct block *block, int server)
+{
+    for (size_t i = 0; t->config.enable_dc_asgd && i < t->count; i++) {
+        const struct transpiler_slice *slice = transpiler_plan_slice_on(&t->pairs[t->send_order[i]], server);
+        for (int k = 0; slice != NULL && k < t->trainers; k++) {
+            char *backup = mem_must_printf("%s.trainer_%d_bak", slice->param, k);
+            struct op_desc *op = transpiler_plan_op("assign", OP_ROLE_FORWARD);
+            op_desc_add_input(op, "X", slice->param);
+            op_desc_add_output(op, "Out", backup);
+            block_append_op(block, op);
+            mem_free(backup);
+        }
+    }
+}
