@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two servers and two trainers against what four processes of Paddle 1.8.5 computed."""
+import os
+
+import pytest
+
+import cluster as c
+import tensors
+
+RUN = ['fit_a_line_synthetic', 'fit_a_line', 'digits_sgd', 'digits_momentum', 'digits_adam']
+RESUME = ['fit_a_line_synthetic', 'fit_a_line', 'digits_momentum', 'digits_adam']
+
+
+def learning_rate(name):
+    """Paddle's distributed saves lack it; ours hold the live value."""
+    return name.startswith('learning_rate_')
+
+
+def run(cluster, case, tmp, first_step, steps, load=(), pservers=2):
+    """Runs the case with two trainers; returns the folder that trainer 0 saved."""
+    facts, job = c.golden_job(case)
+    servers = cluster.servers(pservers, 2, *job, *load)
+    feed = os.path.join(case, facts['dist_run']['feed_dir'], 'trainer_{trainer_id}')
+    trainers = []
+    for number in range(2):
+        save = ['--save_dir', tmp / 'saved'] if number == 0 else []
+        trainers.append(cluster.trainer(
+            number, servers, 2, *job, '--loss', facts['loss'], '--feed_dir', feed, '--first_step', first_step,
+            '--steps', steps, '--report', tmp / ('report_%d' % number),
+            '--summary', tmp / ('summary_%d' % number), *save, *load))
+    cluster.finish(trainers + servers)
+    return c.summary(tmp / 'summary_0')['saved_to']
+
+
+def check(case, kind, tmp, saved):
+    for number in range(2):
+        want = tensors.read_losses(os.path.join(case, kind, 'losses_trainer_%d.txt' % number))
+        tensors.assert_losses(c.losses(tmp / ('report_%d' % number)), want)
+    tensors.assert_close(saved, os.path.join(case, kind, 'saved'), exempt=learning_rate)
+
+
+@pytest.mark.parametrize('name', RUN)
+def test_run_and_saved_folder(cluster, golden, tmp_path, name):
+    case = golden(name)
+    saved = run(cluster, case, tmp_path, 0, c.golden_job(case)[0]['dist_run']['steps'])
+    check(case, 'dist_run', tmp_path, saved)
+    assert 'learning_rate_0' in tensors.names(saved)
+
+
+@pytest.mark.parametrize('name', RESUME)
+def test_resume_from_the_folder_that_paddle_saved(cluster, golden, tmp_path, name):
+    case = golden(name)
+    facts = c.golden_job(case)[0]['dist_resume']
+    saved = run(cluster, case, tmp_path, facts['first_step'], facts['steps'],
+                ['--load_dir', os.path.join(case, 'dist_run', 'saved')])
+    check(case, 'dist_resume', tmp_path, saved)
+    servers = [p for p in cluster.all if p.name.startswith('pserver')]
+    assert all('kept' in s.text and 'learning_rate_0' in s.text for s in servers), cluster.story()
+
+
+@pytest.mark.parametrize('name', ['fit_a_line_synthetic', 'digits_adam'])
+def test_trainers_begin_with_what_the_servers_drew(cluster, golden, tmp_path, name):
+    case = golden(name)
+    servers = cluster.servers(2, 2, *c.golden_job(case)[1])
+    code, text = cluster.run('sluice', 'ckpt', 'pull', '--pservers', ','.join(s.endpoint for s in servers),
+                             '--out', tmp_path / 'pulled')
+    assert code == 0, text
+    received = os.path.join(case, 'dist_run', 'received')
+    for name in tensors.names(received):
+        assert tensors.same_values(str(tmp_path / 'pulled' / name), os.path.join(received, name)), name
+
+
+def test_two_runs_are_bit_identical(cluster, golden, tmp_path):
+    case = golden('digits_adam')
+    folders = []
+    for again in ('one', 'two'):
+        (tmp_path / again).mkdir()
+        folders.append(run(cluster, case, tmp_path / again, 0, 10))
+    assert tensors.same_folder(*folders) == []
+    for number in range(2):
+        one, two = (c.losses(tmp_path / again / ('report_%d' % number)) for again in ('one', 'two'))
+        assert one == two
+
+
+def test_save_and_resume_equals_the_uninterrupted_run(cluster, golden, tmp_path):
+    case = golden('digits_momentum')
+    for part in ('whole', 'first', 'rest'):
+        (tmp_path / part).mkdir()
+    whole = run(cluster, case, tmp_path / 'whole', 0, 10)
+    first = run(cluster, case, tmp_path / 'first', 0, 4)
+    rest = run(cluster, case, tmp_path / 'rest', 4, 6, ['--load_dir', first])
+    assert tensors.same_folder(whole, rest) == []
+    assert os.path.basename(rest) == 'step_10'
+    assert c.losses(tmp_path / 'rest' / 'report_1') == c.losses(tmp_path / 'whole' / 'report_1')[4:]
+
+
+def test_three_servers_go_on_from_two_with_the_same_losses(cluster, golden, tmp_path):
+    case = golden('digits_adam')
+    for part in ('two', 'three'):
+        (tmp_path / part).mkdir()
+    load = ['--load_dir', os.path.join(case, 'dist_run', 'saved')]
+    run(cluster, case, tmp_path / 'two', 10, 5, load)
+    run(cluster, case, tmp_path / 'three', 10, 5, load, pservers=3)
+    assert c.losses(tmp_path / 'two' / 'report_0') == c.losses(tmp_path / 'three' / 'report_0')

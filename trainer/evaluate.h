@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pass over --test_data with the test program and the parameters of now.
+#pragma once
+
+#include <stdint.h>
+
+struct engine;
+struct err;
+
+#define EVALUATE_METRICS_MAX 8
+
+struct evaluate_result {
+    int64_t samples;                        // 0: there was no evaluation
+    double loss;                            // means over samples; NaN without a loss
+    double metrics[EVALUATE_METRICS_MAX];   // as job.metric_names
+};
+
+// Nothing without --test_data.
+int evaluate_run(struct engine *engine, struct evaluate_result *out, struct err *err);

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training process: options, engine, data, steps, save, evaluation, summary. This file is the
+// order of these and the exit code: 0 planned work complete and last save committed, 1 failed, 2
+// wrong options, environment or job file, 3 stopped on request with state saved.
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/api/job_config.h"
+#include "common/api/stop.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/str.h"
+#include "common/config/option.h"
+#include "trainer/checkpointer.h"
+#include "trainer/engine.h"
+#include "trainer/evaluate.h"
+#include "trainer/fetches.h"
+#include "trainer/progress_line.h"
+#include "trainer/run_summary.h"
+#include "trainer/step_report.h"
+#include "trainer/train_loop.h"
+#include "trainer/work.h"
+
+#define STOP_LIMIT_MS 15000   // for the step that was being made
+
+static const char usage[] =
+    "Usage: trainer --role local --model NAME --data URI [--save_dir DIR]      all in one process\n"
+    "       trainer --role trainer --trainer_id I --trainers N --pservers HOST:PORT,... --model "
+    "NAME --data URI\n"
+    "       trainer --config job.conf --trainer_id I\n"
+    "Trains. Trainer 0 saves what the servers hold; a trainer loads nothing, servers do. Progress "
+    "and messages go\n"
+    "to stderr, one JSON line about the run to stdout at its end.\n";
+
+struct trainer {
+    struct engine engine;
+    struct work work;
+    struct checkpointer saver;
+    struct fetches fetches;
+    struct step_report report;
+    struct progress_line line;
+    atomic_bool training;
+    _Atomic uint64_t stop_ms;
+};
+
+static int run(const struct option_set *options, struct trainer *trainer, struct err *err);
+static int prepare(const struct option_set *options, struct trainer *trainer, struct err *err);
+static int begin(struct trainer *trainer, struct err *err);
+static int finish(struct trainer *trainer, struct train_loop *loop, struct err *err);
+static void release(struct trainer *trainer);
+static void answer(const struct option_set *options, int asked);
+static void say_config(const struct option_set *options, char name[32]);
+static void say_lines(const struct str_list *lines);
+static void on_waiting(void *self, const char *text);
+static void on_stop(void *self, int count);
+
+int main(int argc, char **argv)
+{
+    static struct trainer trainer;
+    struct err err = {0};
+    log_setup("trainer", LOG_INFO, false);
+    struct option_set *options =
+        option_new(OPTION_TRAINER | OPTION_LOCAL, "trainer", 0, NULL, NULL);
+    int rc = option_parse(options, argc, argv, &err);
+    if (rc > 0)
+        answer(options, rc);
+    if (rc == 0)
+        rc = run(options, &trainer, &err);
+    if (rc < 0 && rc != SL_ESTOPPED)
+        log_error("%s", err.text);
+    option_free(options);
+    return job_config_exit_code(rc);
+}
+
+static int run(const struct option_set *options, struct trainer *trainer, struct err *err)
+{
+    char name[32];
+    say_config(options, name);
+    progress_line_init(&trainer->line, option_string(options, "progress"),
+                       str_eq(option_string(options, "log_format"), "json"), name);
+    int rc = stop_start(on_stop, trainer, err);
+    if (rc == 0)
+        rc = prepare(options, trainer, err);
+    if (rc == 0) {
+        struct train_loop loop = {
+            .engine = &trainer->engine,
+            .work = &trainer->work,
+            .saver = &trainer->saver,
+            .fetches = &trainer->fetches,
+            .report = &trainer->report,
+            .line = &trainer->line,
+        };
+        atomic_store(&trainer->training, true);
+        rc = train_loop_run(&loop, err);
+        if (rc == 0)
+            rc = finish(trainer, &loop, err);
+    }
+    if (rc < 0 && rc != SL_ESTOPPED)
+        engine_abort(&trainer->engine, err->text);
+    stop_end();
+    release(trainer);
+    return rc;
+}
+
+// Everything that can be wrong here is found before the servers are asked.
+static int prepare(const struct option_set *options, struct trainer *trainer, struct err *err)
+{
+    struct engine *engine = &trainer->engine;
+    int rc = engine_open(options, engine, err);
+    if (rc == 0)
+        rc = work_open(engine, &trainer->work, err);
+    if (rc == 0)
+        rc = fetches_init(&engine->job, engine->train, option_list(options, "fetch"),
+                          &trainer->fetches, err);
+    if (rc == 0)
+        rc = checkpointer_init(&trainer->saver, engine, err);
+    if (rc == 0)
+        rc = step_report_open(options, &trainer->report, err);
+    return rc < 0 ? rc : begin(trainer, err);
+}
+
+static int begin(struct trainer *trainer, struct err *err)
+{
+    struct str_list lines = {0};
+    int rc = engine_begin(&trainer->engine, on_waiting, trainer, err);
+    job_start_lines(&trainer->engine.start, &lines);
+    if (rc == 0)
+        rc = work_begin(&trainer->work, &trainer->engine, &lines, err);
+    say_lines(&lines);
+    str_list_deinit(&lines);
+    char *warning = rc == 0 ? checkpointer_warning(&trainer->saver, &trainer->engine) : NULL;
+    if (warning)
+        log_warn("%s", warning);
+    mem_free(warning);
+    return rc;
+}
+
+// What follows the last save: the servers may go, then the evaluation, then the summary.
+static int finish(struct trainer *trainer, struct train_loop *loop, struct err *err)
+{
+    struct evaluate_result test = {0};
+    int rc = engine_complete(&trainer->engine, err);
+    if (rc == 0)
+        rc = step_report_close(&trainer->report, err);
+    if (rc == 0 && !loop->stopped && engine_saves(&trainer->engine))
+        rc = evaluate_run(&trainer->engine, &test, err);
+    if (rc < 0)
+        return rc;
+    char *text = run_summary_format(&trainer->engine, &trainer->work, loop, &trainer->saver, &test);
+    puts(text);
+    fflush(stdout);
+    rc = run_summary_write(&trainer->engine, text, err);
+    mem_free(text);
+    if (rc == 0 && loop->stopped) {
+        log_info("stopped on request after step %lld", (long long)trainer->work.progress.step);
+        return SL_ESTOPPED;
+    }
+    return rc;
+}
+
+static void release(struct trainer *trainer)
+{
+    step_report_close(&trainer->report, NULL);
+    checkpointer_deinit(&trainer->saver);
+    fetches_deinit(&trainer->fetches);
+    work_close(&trainer->work);
+    engine_close(&trainer->engine);
+}
+
+static void answer(const struct option_set *options, int asked)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    job_config_answer(options, asked, usage, &text);
+    fputs(buf_text(&text), stdout);
+    buf_deinit(&text);
+}
+
+static void say_config(const struct option_set *options, char name[32])
+{
+    bool local = option_role(options) == OPTION_LOCAL;
+    snprintf(name, 32, local ? "trainer" : "trainer %lld",
+             local ? 0LL : (long long)option_int(options, "trainer_id"));
+    job_config_log(options, name);
+    for (size_t i = 0; i < option_warnings(options)->count; i++)
+        log_warn("%s", option_warnings(options)->items[i]);
+    struct str_list lines = {0};
+    job_config_lines(options, &lines);
+    say_lines(&lines);
+    str_list_deinit(&lines);
+}
+
+static void say_lines(const struct str_list *lines)
+{
+    for (size_t i = 0; i < lines->count; i++)
+        log_info("%s", lines->items[i]);
+}
+
+// On the comm's loop thread.
+static void on_waiting(void *self, const char *text)
+{
+    struct trainer *trainer = self;
+    progress_line_break(&trainer->line);
+    log_info("%s", text);
+    uint64_t stop_ms = atomic_load(&trainer->stop_ms);
+    if (stop_ms && clock_now_ms() > stop_ms + STOP_LIMIT_MS) {
+        log_error("asked to stop, but the step cannot be finished: ending");
+        _exit(1);
+    }
+}
+
+// On the thread that takes signals.
+static void on_stop(void *self, int count)
+{
+    struct trainer *trainer = self;
+    progress_line_break(&trainer->line);
+    if (count > 1) {
+        log_error("asked to stop again: ending at once");
+        _exit(1);
+    }
+    if (!atomic_load(&trainer->training)) {
+        log_info("stopped on request, before the first step");
+        _exit(3);
+    }
+    atomic_store(&trainer->stop_ms, clock_now_ms());
+    log_info("asked to stop: finishing the step; a second time ends at once");
+}

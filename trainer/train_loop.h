@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step after step until the work is done or the process is asked to stop; saves on the way and at
+// the end.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct checkpointer;
+struct engine;
+struct err;
+struct fetches;
+struct progress_line;
+struct step_report;
+struct work;
+
+struct train_loop {
+    struct engine *engine;
+    struct work *work;
+    struct checkpointer *saver;
+    struct fetches *fetches;
+    struct step_report *report;
+    struct progress_line *line;
+    // results
+    double first_loss, last_loss;   // NaN: none
+    bool stopped;                   // before the work was done
+    uint64_t ms;                    // of the whole loop, saves included
+};
+
+// 0 when the work is done or the process was asked to stop, and the last save (where one is wanted)
+// is committed.
+int train_loop_run(struct train_loop *loop, struct err *err);
