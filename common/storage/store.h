@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Folders of files at a URI, written as one: begin, put file after file, commit. Until commit nothing
-// that existed has changed; after it all files are there. The scheme of the URI chooses the kind of
-// store (store.c has the table); no scheme or file:// is the local file system.
+// Folders of files at a URI, written as one: begin, put file after file, commit. Until commit
+// nothing that existed has changed; after it all files are there. The scheme of the URI chooses the
+// kind of store (store.c has the table); no scheme or file:// is the local file system.
 #pragma once
 
 #include <stdbool.h>
@@ -19,19 +19,22 @@ struct store_file;
 struct store_io {
     ssize_t (*write)(int fd, const void *data, size_t bytes);
     int (*fsync)(int fd);
-    int (*rename)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);   // renameat2
+    int (*rename)(int from_dir, const char *from, int to_dir, const char *to,
+                  unsigned flags);   // renameat2
 };
 
 // What happens to a folder that is there already.
 enum store_mode {
-    STORE_REPLACE,  // only a folder of ours (see is_ours) or an empty one is replaced; else SL_EEXIST
-    STORE_INTO,     // files go into it, files that we do not write stay
+    STORE_REPLACE,   // only a folder of ours (see is_ours) or an empty one is replaced; else
+                     // SL_EEXIST
+    STORE_INTO,      // files go into it, files that we do not write stay
 };
 
 struct store_options {
     enum store_mode mode;
-    const char *mark;               // file that makes a folder ours; written last, by store_commit; reserved
-    // Judges the bytes of a mark: 0 when ours, and adds the names of the files it speaks of. NULL: any.
+    const char *mark;   // file that makes a folder ours; written last, by store_commit; reserved
+    // Judges the bytes of a mark: 0 when ours, and adds the names of the files it speaks of. NULL:
+    // any.
     int (*is_ours)(const void *data, size_t bytes, struct str_list *out_names, struct err *err);
     // Written as the mark while files are replaced one by one, where a folder cannot be exchanged
     // whole (a mount point): a reader refuses such a folder. NULL: none.
@@ -41,9 +44,11 @@ struct store_options {
 
 // Starts a write of the folder at uri (its parents are made). Borrows what options point at.
 // SL_EEXIST: what is there is not ours. SL_EUNSUPPORTED: scheme.
-int store_begin(const char *uri, const struct store_options *options, struct store_writer **out, struct err *err);
-// One file after another: open, write any number of times, close (flushed to disk). name is relative
-// (fsutil_check_relative), may have sub-folders, must not be the mark nor start with its name.
+int store_begin(const char *uri, const struct store_options *options, struct store_writer **out,
+                struct err *err);
+// One file after another: open, write any number of times, close (flushed to disk). name is
+// relative (fsutil_check_relative), may have sub-folders, must not be the mark nor start with its
+// name.
 int store_put_open(struct store_writer *writer, const char *name, struct err *err);
 int store_put_write(struct store_writer *writer, const void *data, size_t bytes, struct err *err);
 int store_put_close(struct store_writer *writer, struct err *err);
@@ -69,5 +74,6 @@ int store_open(const char *uri, const char *name, struct store_file **out, struc
 uint64_t store_file_bytes(const struct store_file *file);
 const char *store_file_name(const struct store_file *file);      // uri/name, for errors
 // Fills exactly bytes or fails (SL_EIO, SL_EFORMAT past the end).
-int store_file_read(struct store_file *file, uint64_t offset, void *out, size_t bytes, struct err *err);
+int store_file_read(struct store_file *file, uint64_t offset, void *out, size_t bytes,
+                    struct err *err);
 void store_file_close(struct store_file *file);
