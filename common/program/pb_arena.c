@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chunks double from 64 KiB, so a large program costs few allocations; a request larger than a
+// Chunks double from 8 KiB, so a large program costs few allocations; a request larger than a
 // chunk gets its own. A message that expands more than the cap allows fails cleanly in unpack.
 #include "common/program/pb_arena.h"
 
@@ -11,7 +11,7 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 
-#define CHUNK_BYTES_MIN ((size_t)64 << 10)
+#define CHUNK_BYTES_MIN ((size_t)8 << 10)
 #define CHUNK_BYTES_MAX ((size_t)16 << 20)
 
 struct pb_arena_chunk {
@@ -19,6 +19,9 @@ struct pb_arena_chunk {
     size_t bytes;
     alignas(max_align_t) unsigned char data[];
 };
+
+static void *take(struct pb_arena *arena, size_t bytes, bool must);
+static bool grow(struct pb_arena *arena, size_t bytes, bool must);
 
 static void *allocator_take(void *self, size_t bytes)
 {
@@ -48,37 +51,48 @@ void pb_arena_deinit(struct pb_arena *arena)
 
 void *pb_arena_take(struct pb_arena *arena, size_t bytes)
 {
-    const size_t align = alignof(max_align_t);
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
-    bytes = (bytes + align - 1) / align * align;
-    if (!arena->chunks || bytes > arena->chunks->bytes - arena->used) {
-        size_t size = arena->chunks ? arena->chunks->bytes * 2 : CHUNK_BYTES_MIN;
-        if (size > CHUNK_BYTES_MAX)
-            size = CHUNK_BYTES_MAX;
-        if (size < bytes)
-            size = bytes;
-        if (arena->total_max && size > arena->total_max - arena->total)
-            return NULL;
-        struct pb_arena_chunk *chunk = mem_alloc(sizeof *chunk + size);
-        if (!chunk)
-            return NULL;
-        chunk->next = arena->chunks;
-        chunk->bytes = size;
-        arena->chunks = chunk;
-        arena->total += size;
-        arena->used = 0;
-    }
-    void *out = arena->chunks->data + arena->used;
-    arena->used += bytes;
-    return out;
+    return take(arena, bytes, false);
 }
 
 void *pb_arena_must(struct pb_arena *arena, size_t count, size_t bytes)
 {
     size_t total;
     bool fits = !__builtin_mul_overflow(count, bytes, &total);
-    void *out = fits ? pb_arena_take(arena, total) : NULL;
-    ASSERT(out && "out of memory");
+    void *out = fits ? take(arena, total, true) : NULL;
+    ASSERT(out);
     return memset(out, 0, total);
+}
+
+static void *take(struct pb_arena *arena, size_t bytes, bool must)
+{
+    const size_t align = alignof(max_align_t);
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    bytes = (bytes + align - 1) / align * align;
+    if ((!arena->chunks || bytes > arena->chunks->bytes - arena->used) && !grow(arena, bytes, must))
+        return NULL;
+    void *out = arena->chunks->data + arena->used;
+    arena->used += bytes;
+    return out;
+}
+
+static bool grow(struct pb_arena *arena, size_t bytes, bool must)
+{
+    size_t size = arena->chunks ? arena->chunks->bytes * 2 : CHUNK_BYTES_MIN;
+    if (size > CHUNK_BYTES_MAX)
+        size = CHUNK_BYTES_MAX;
+    if (size < bytes)
+        size = bytes;
+    if (arena->total_max && size > arena->total_max - arena->total)
+        return false;
+    struct pb_arena_chunk *chunk = must ? mem_must_realloc(NULL, sizeof *chunk + size)
+                                        : mem_alloc(sizeof *chunk + size);
+    if (!chunk)
+        return false;
+    chunk->next = arena->chunks;
+    chunk->bytes = size;
+    arena->chunks = chunk;
+    arena->total += size;
+    arena->used = 0;
+    return true;
 }

@@ -3,6 +3,7 @@
 // one thread at a time; nothing here runs anything.
 #include "common/program/program.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "common/base/assert.h"
@@ -50,6 +51,7 @@ struct program *program_clone(const struct program *program)
     *clone = *program;
     clone->blocks = NULL;
     clone->blocks_count = clone->blocks_cap = 0;
+    program_touch(clone);
     clone->op_compatible_map = clone_bytes(program->op_compatible_map, program->op_compatible_map_bytes);
     clone->op_version_map = clone_bytes(program->op_version_map, program->op_version_map_bytes);
     clone->unknown = clone_bytes(program->unknown, program->unknown_bytes);
@@ -62,9 +64,12 @@ struct program *program_clone(const struct program *program)
     return clone;
 }
 
+// Revisions are unique in the process, so a plan cached for a freed program never fits a later one that
+// happens to lie at the same address.
 void program_touch(struct program *program)
 {
-    program->revision++;
+    static atomic_uint_fast64_t last;
+    program->revision = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
 int program_parse(const void *data, size_t bytes, const char *name, struct program **out, struct err *err)
@@ -74,6 +79,7 @@ int program_parse(const void *data, size_t bytes, const char *name, struct progr
                        LIMIT_PROGRAM_BYTES);
     struct program *program = MEM_NEW(struct program);
     program->server = -1;
+    program_touch(program);
     int rc = program_pb_decode(data, bytes, program, err);
     if (rc) {
         err_prefix(err, "%s", name);
