@@ -36,7 +36,8 @@ static int open_retry(const char *path, int flags, int mode);
 static int make_parents(int dir_fd, char *name, struct err *err, const char *shown);
 static int open_by_walk(int dir_fd, const char *name, int flags, int mode);
 static int open_by_openat2(int dir_fd, const char *name, int flags, int mode);
-static int remove_entry(int dir_fd, const char *name, int depth, const char *shown, struct err *err);
+static int remove_entry(int dir_fd, const char *name, int depth, const char *shown,
+                        struct err *err);
 
 int fsutil_read(const char *path, size_t bytes_max, struct buf *out, struct err *err)
 {
@@ -51,8 +52,8 @@ int fsutil_read(const char *path, size_t bytes_max, struct buf *out, struct err 
     } else if (!S_ISREG(st.st_mode)) {
         rc = err_set(err, SL_EINVAL, "%s: is not a regular file", path);
     } else if ((uint64_t)st.st_size > bytes_max) {
-        rc = err_set(err, SL_ELIMIT, "%s: %lld bytes, more than the %zu that are allowed here", path,
-                     (long long)st.st_size, bytes_max);
+        rc = err_set(err, SL_ELIMIT, "%s: %lld bytes, more than the %zu that are allowed here",
+                     path, (long long)st.st_size, bytes_max);
     } else if ((rc = buf_reserve(out, (size_t)st.st_size)) != 0) {
         err_set(err, rc, "%s: no memory for %lld bytes", path, (long long)st.st_size);
     } else {
@@ -428,7 +429,8 @@ static int remove_entry(int dir_fd, const char *name, int depth, const char *sho
     if (errno != EISDIR && errno != EPERM)
         return fail(err, "remove", shown);
     if (depth >= TREE_DEPTH_MAX)
-        return err_set(err, SL_ELIMIT, "%s: folders are nested over %d deep", shown, TREE_DEPTH_MAX);
+        return err_set(err, SL_ELIMIT, "%s: folders are nested over %d deep", shown,
+                       TREE_DEPTH_MAX);
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return fail(err, "open folder", shown);

@@ -46,4 +46,5 @@ int fsutil_sha256_file(const char *path, char out_hex[FSUTIL_SHA256_HEX], uint64
 struct fsutil_sha256;
 struct fsutil_sha256 *fsutil_sha256_new(void);
 void fsutil_sha256_add(struct fsutil_sha256 *sha, const void *data, size_t bytes);
-void fsutil_sha256_end(struct fsutil_sha256 *sha, char out_hex[FSUTIL_SHA256_HEX]);   // frees sha too
+// Frees sha too.
+void fsutil_sha256_end(struct fsutil_sha256 *sha, char out_hex[FSUTIL_SHA256_HEX]);

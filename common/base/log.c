@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log lines to stderr: "<name>: <text>", or one JSON object a line. A line is one write, so lines of
-// several processes that share a terminal or a file do not mix. Control characters in the text
+// Log lines to stderr: "<name>: <text>", or one JSON object a line. A line is one write, so lines
+// of several processes that share a terminal or a file do not mix. Control characters in the text
 // become blanks: what a peer sent can neither forge a line nor steer a terminal.
 // Any thread may log; the lock guards the name and the settings.
 #include "common/base/log.h"

@@ -31,8 +31,8 @@ char *mem_must_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2))
         }                                                                                          \
     } while (0)
 
-// Tests: makes the nth allocation from now (1 = next) fail, once; 0 switches off. mem_must_* are not
-// counted and do not fail.
+// Tests: makes the nth allocation from now (1 = next) fail, once; 0 switches off. mem_must_* are
+// not counted and do not fail.
 void mem_fail_nth(long nth);
 // Tests and benchmarks: allocations made since process start (for "no allocation in steady state").
 unsigned long mem_allocation_count(void);

@@ -22,7 +22,8 @@ struct str_list {
 void str_list_deinit(struct str_list *list);
 void str_list_add(struct str_list *list, const char *text);          // copies
 void str_list_addn(struct str_list *list, const char *text, size_t bytes);
-void str_list_addf(struct str_list *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void str_list_addf(struct str_list *list, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void str_list_sort(struct str_list *list);                           // byte order
 bool str_list_has(const struct str_list *list, const char *text);
 // Splits at every separator; empty pieces are kept; blanks around pieces are dropped.

@@ -49,8 +49,9 @@ int endpoint_parse(const char *text, struct endpoint *out, struct err *err)
     if (!why && (!str_parse_u64(colon + 1, &port) || port > UINT16_MAX))
         why = "the port must be a number from 0 to 65535";
     if (why)
-        return err_set(err, SL_EINVAL, "endpoint `%.300s`: %s; wanted is host:port, as in 127.0.0.1:6174",
-                       text, why);
+        return err_set(err, SL_EINVAL,
+                       "endpoint `%.300s`: %s; wanted is host:port, as in 127.0.0.1:6174", text,
+                       why);
     found.port = (uint16_t)port;
     *out = found;
     return 0;
@@ -99,7 +100,8 @@ int endpoint_list_parse(const char *text, struct endpoint_list *out, struct err 
     for (size_t i = 0; !rc && i < parts.count; i++) {
         struct endpoint found;
         if (parts.items[i][0] == 0)
-            rc = err_set(err, SL_EINVAL, "endpoint list `%.300s`: endpoint %zu is empty", text, i + 1);
+            rc = err_set(err, SL_EINVAL, "endpoint list `%.300s`: endpoint %zu is empty", text,
+                         i + 1);
         else
             rc = endpoint_parse(parts.items[i], &found, err);
         if (!rc && endpoint_list_find(&list, &found) >= 0)

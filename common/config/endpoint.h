@@ -36,5 +36,6 @@ bool endpoint_is_ipv6(const struct endpoint *endpoint);
 // around commas are dropped. Release with endpoint_list_deinit.
 int endpoint_list_parse(const char *text, struct endpoint_list *out, struct err *err);
 void endpoint_list_deinit(struct endpoint_list *list);
-int endpoint_list_find(const struct endpoint_list *list, const struct endpoint *endpoint);   // or -1
+// The index, or -1.
+int endpoint_list_find(const struct endpoint_list *list, const struct endpoint *endpoint);
 char *endpoint_list_format(const struct endpoint_list *list);                     // mem_free it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The eras of Fluid's launch scripts. For each question there is a row of sources, the newest first;
-// the first source that has an answer wins, and each later one that answers otherwise makes a line of
-// warning. A source may join two variables: addresses and a port.
+// The eras of Fluid's launch scripts. For each question there is a row of sources, the newest
+// first; the first source that has an answer wins, and each later one that answers otherwise makes
+// a line of warning. A source may join two variables: addresses and a port.
 // No state; the caller's thread.
 #include "common/config/environment.h"
 

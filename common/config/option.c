@@ -15,6 +15,7 @@
 #include "common/base/mem.h"
 #include "common/config/option_file.h"
 #include "common/config/option_set.h"
+#include "common/config/option_text.h"
 
 // Of each group at most one option may be set.
 static const char *const exclusive[][3] = {
@@ -186,6 +187,16 @@ const struct str_list *option_warnings(const struct option_set *set)
     return &set->warnings;
 }
 
+void option_dump(const struct option_set *set, struct buf *out)
+{
+    option_text_dump(set, out);
+}
+
+void option_help(const struct option_set *set, const char *usage, struct buf *out)
+{
+    option_text_help(set, usage, out);
+}
+
 static int read_argv(struct option_set *set, int argc, char *const *argv, struct err *err)
 {
     bool only_positionals = false;
@@ -197,8 +208,10 @@ static int read_argv(struct option_set *set, int argc, char *const *argv, struct
         }
         if (only_positionals || arg[0] != '-' || !arg[1]) {
             if (set->positionals.count >= (size_t)set->positionals_max)
-                return err_set(err, SL_EUSAGE, "argument `%.200s` is not expected here; `%s --help` "
-                                               "lists the options", arg, set->program);
+                return err_set(err, SL_EUSAGE,
+                               "argument `%.200s` is not expected here; `%s --help` "
+                               "lists the options",
+                               arg, set->program);
             str_list_add(&set->positionals, arg);
             continue;
         }
@@ -285,8 +298,9 @@ static int read_file(struct option_set *set, struct err *err)
             rc = err_set(err, SL_EUSAGE, "%s:%d: unknown key %.200s; did you mean %s?", path,
                          entry->line, entry->name, nearest);
         } else if (row < 0) {
-            rc = err_set(err, SL_EUSAGE, "%s:%d: unknown key %.200s; deploy/conf/job.conf has them all",
-                         path, entry->line, entry->name);
+            rc = err_set(err, SL_EUSAGE,
+                         "%s:%d: unknown key %.200s; deploy/conf/job.conf has them all", path,
+                         entry->line, entry->name);
         } else if (!option_table[row].section) {
             rc = err_set(err, SL_EUSAGE, "%s:%d: %s goes on the command line, not into a job file",
                          path, entry->line, entry->name);
@@ -357,7 +371,8 @@ static int decide_role(struct option_set *set, struct err *err)
             rc = err_set(err, SL_EUSAGE, "%s: this program is %s and cannot play that role", shown,
                          set->program);
         else
-            rc = err_set(err, SL_EUSAGE, "%s: is not one of %s", shown, option_table[index].choices);
+            rc = err_set(err, SL_EUSAGE, "%s: is not one of %s", shown,
+                         option_table[index].choices);
         break;
     }
     // From here on the row is one like any other, so the job file must not speak for another role.
@@ -436,7 +451,8 @@ static int settle_exclusive(struct option_set *set, const char *const *names, st
         }
         struct option_slot *a = &set->slots[winner], *b = &set->slots[row];
         if (a->origin == b->origin)
-            return err_set(err, SL_EUSAGE, "%s and %s (%s, %s) exclude each other; give one of them",
+            return err_set(err, SL_EUSAGE,
+                           "%s and %s (%s, %s) exclude each other; give one of them",
                            option_table[winner].name, names[i], a->given[a->origin].place,
                            b->given[b->origin].place);
         int loser = a->origin > b->origin ? row : winner;
@@ -470,7 +486,8 @@ static int check_needs(const struct option_set *set, struct err *err)
     if (set->role == OPTION_TRAINER && option_int(set, "trainer_id") >= option_int(set, "trainers"))
         return err_set(err, SL_EUSAGE,
                        "trainer_id=%lld (%s) is out of range: trainers=%lld (%s), ids begin at 0",
-                       (long long)option_int(set, "trainer_id"), option_origin_text(set, "trainer_id"),
+                       (long long)option_int(set, "trainer_id"),
+                       option_origin_text(set, "trainer_id"),
                        (long long)option_int(set, "trainers"), option_origin_text(set, "trainers"));
     return 0;
 }
@@ -482,7 +499,8 @@ static void take_default(struct option_set *set, size_t index)
     slot->origin = OPTION_UNSET;
     if (!option_table[index].fallback)
         return;
-    int rc = option_value_parse(&option_table[index], option_table[index].fallback, &slot->value, NULL);
+    int rc =
+        option_value_parse(&option_table[index], option_table[index].fallback, &slot->value, NULL);
     ASSERT(rc == 0);
     slot->origin = OPTION_DEFAULT;
 }

@@ -74,15 +74,17 @@ unsigned option_role(const struct option_set *set);        // the one role that 
 size_t option_positional_count(const struct option_set *set);
 const char *option_positional(const struct option_set *set, size_t index);   // NULL beyond the last
 
-// Values by name. Asking for a name that is not in the table, or with another type, is a programmer's
-// error. Without value and default: NULL, 0, false, an empty list. Pointers live as long as the set.
+// Values by name. Asking for a name that is not in the table, or with another type, is a
+// programmer's error. Without value and default: NULL, 0, false, an empty list. Pointers live as
+// long as the set.
 const char *option_string(const struct option_set *set, const char *name);   // any type, as text
 int64_t option_int(const struct option_set *set, const char *name);
 double option_f64(const struct option_set *set, const char *name);
 bool option_bool(const struct option_set *set, const char *name);
 uint64_t option_ms(const struct option_set *set, const char *name);          // OPTION_DURATION
 uint64_t option_bytes(const struct option_set *set, const char *name);       // OPTION_SIZE
-const struct str_list *option_list(const struct option_set *set, const char *name);   // LIST INTS ENDPOINTS
+// LIST INTS ENDPOINTS
+const struct str_list *option_list(const struct option_set *set, const char *name);
 struct option_every option_every(const struct option_set *set, const char *name);
 
 bool option_is_set(const struct option_set *set, const char *name);          // by flag, env or file

@@ -81,7 +81,8 @@ static char *next_line(char *out, int cap, void *ctx)
     if (!fault && bytes + 2 > (size_t)cap)
         fault = "the line is longer than 64 KiB";
     if (fault) {
-        reading->rc = err_set(reading->err, SL_EUSAGE, "%s:%d: %s", reading->path, reading->line, fault);
+        reading->rc =
+            err_set(reading->err, SL_EUSAGE, "%s:%d: %s", reading->path, reading->line, fault);
         return NULL;
     }
     memcpy(out, reading->at, bytes);
@@ -100,7 +101,8 @@ static const char *line_fault(const char *line, size_t bytes)
     if (bytes == 0 || *line == ';' || *line == '#')
         return NULL;
     if (*line == ' ' || *line == '\t')
-        return "an indented line; every key and section begins at the left edge, a value is one line";
+        return "an indented line; every key and section begins at the left edge, a value is one "
+               "line";
     if (*line != '[')
         return NULL;
     const char *close = memchr(line, ']', bytes);
@@ -119,8 +121,9 @@ static int take_key(void *ctx, const char *section, const char *name, const char
     (void)section;
     for (size_t i = 0; i < file->count && !reading->rc; i++)
         if (strcmp(file->entries[i].name, name) == 0)
-            reading->rc = err_set(reading->err, SL_EUSAGE, "%s:%d: %s is there twice, first in line %d",
-                                  reading->path, reading->line, name, file->entries[i].line);
+            reading->rc =
+                err_set(reading->err, SL_EUSAGE, "%s:%d: %s is there twice, first in line %d",
+                        reading->path, reading->line, name, file->entries[i].line);
     if (!reading->rc && !*value)
         reading->rc = err_set(reading->err, SL_EUSAGE, "%s:%d: %s has no value", reading->path,
                               reading->line, name);

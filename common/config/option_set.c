@@ -33,7 +33,8 @@ void option_set_show(const struct option_set *set, size_t index, enum option_ori
         snprintf(shown, OPTION_SET_SHOWN_MAX, "%.100s=%.300s (environment)",
                  given->place + strlen("env "), given->text);
     else
-        snprintf(shown, OPTION_SET_SHOWN_MAX, "%s=%.200s (%.200s)", name, given->text, given->place);
+        snprintf(shown, OPTION_SET_SHOWN_MAX, "%s=%.200s (%.200s)", name, given->text,
+                 given->place);
 }
 
 void option_set_disagree(struct option_set *set, size_t index, enum option_origin winner,

@@ -10,7 +10,8 @@ struct option_row {
     unsigned roles;
     const char *fallback;   // default as text; NULL = none
     const char *choices;    // OPTION_CHOICE: "a|b"
-    double min, max;        // INT, FLOAT, INTS items, DURATION in ms, SIZE in bytes; both 0 = no range
+    // INT, FLOAT, INTS items, DURATION in ms, SIZE in bytes; both 0 = no range
+    double min, max;
     const char *section;    // of the job file; NULL = command line only
     const char *env;        // variable names for --help; NULL = none
     const char *value;      // how --help shows the value: FILE, N
@@ -21,5 +22,6 @@ extern const struct option_row option_table[];
 extern const size_t option_table_count;
 
 int option_table_find(const char *name, size_t bytes);   // index, or -1
-// The name in the table, among rows for roles, that is nearest to a mistyped one; NULL when none is.
+// The name in the table, among rows for roles, that is nearest to a mistyped one; NULL when none
+// is.
 const char *option_table_nearest(const char *name, unsigned roles);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The option table as text for people: --help, and the dump of the effective configuration.
 // Lines are at most 96 columns unless one word is longer. No state.
+#include "common/config/option_text.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/buf.h"
-#include "common/config/option.h"
 #include "common/config/option_set.h"
 
 #define WRAP_COLUMN 96
@@ -15,7 +16,7 @@ static void help_row(const struct option_row *row, unsigned roles, struct buf *o
 static void range_text(const struct option_row *row, struct buf *words);
 static void wrapped(struct buf *out, size_t column, const char *words);
 
-void option_dump(const struct option_set *set, struct buf *out)
+void option_text_dump(const struct option_set *set, struct buf *out)
 {
     for (size_t i = 0; i < option_table_count; i++) {
         const struct option_slot *slot = &set->slots[i];
@@ -26,7 +27,7 @@ void option_dump(const struct option_set *set, struct buf *out)
     }
 }
 
-void option_help(const struct option_set *set, const char *usage, struct buf *out)
+void option_text_help(const struct option_set *set, const char *usage, struct buf *out)
 {
     const char *section = NULL;
     buf_printf(out, "%s%s", usage, usage[0] && usage[strlen(usage) - 1] != '\n' ? "\n" : "");
@@ -40,8 +41,9 @@ void option_help(const struct option_set *set, const char *usage, struct buf *ou
         section = heading;
         help_row(row, set->roles, out);
     }
-    buf_printf(out, "\nA flag wins over the environment, which wins over the job file (--config), which "
-                    "wins over the\ndefault.\n");
+    buf_printf(out,
+               "\nA flag wins over the environment, which wins over the job file (--config), which "
+               "wins over the\ndefault.\n");
 }
 
 static void help_row(const struct option_row *row, unsigned roles, struct buf *out)

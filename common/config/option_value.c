@@ -15,24 +15,29 @@ struct unit {
     double factor;
 };
 
-static const struct unit time_units[] = {   // in milliseconds; the first is a bare number's
-    {"s", 1e3}, {"ms", 1.0}, {"sec", 1e3}, {"min", 6e4}, {"m", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}, {0},
+// In milliseconds; the first is a bare number's.
+static const struct unit time_units[] = {
+    {"s", 1e3}, {"ms", 1.0},  {"sec", 1e3},  {"min", 6e4},
+    {"m", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}, {0},
 };
-static const struct unit size_units[] = {   // in bytes; the first is a bare number's
+// In bytes; the first is a bare number's.
+static const struct unit size_units[] = {
     {"B", 1.0}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"KiB", 1024.0},
     {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}, {0},
 };
 
 static int parse_choice(const struct option_row *row, const char *text, struct err *err);
 static int parse_int(const struct option_row *row, const char *text, int64_t *out, struct err *err);
-static int parse_float(const struct option_row *row, const char *text, double *out, struct err *err);
+static int parse_float(const struct option_row *row, const char *text, double *out,
+                       struct err *err);
 static int parse_bool(const char *text, bool *out, struct err *err);
 static int parse_amount(const struct option_row *row, const char *text, const struct unit *units,
                         uint64_t *out, struct err *err);
 static int parse_list(const struct option_row *row, const char *text, struct str_list *out,
                       struct err *err);
 static int parse_every(const char *text, struct option_every *out, struct err *err);
-static int check_range(const struct option_row *row, const char *text, double value, struct err *err);
+static int check_range(const struct option_row *row, const char *text, double value,
+                       struct err *err);
 static size_t number_length(const char *text);
 
 int option_value_parse(const struct option_row *row, const char *text, struct option_value *out,
@@ -226,20 +231,23 @@ static int parse_every(const char *text, struct option_every *out, struct err *e
     else
         good = false;
     return good ? 0
-                : err_set(err, SL_EINVAL,
-                          "`%.200s` is not a number of steps, epochs or minutes such as 500, 500step, "
-                          "1epoch or 10min",
-                          text);
+                : err_set(
+                      err, SL_EINVAL,
+                      "`%.200s` is not a number of steps, epochs or minutes such as 500, 500step, "
+                      "1epoch or 10min",
+                      text);
 }
 
-static int check_range(const struct option_row *row, const char *text, double value, struct err *err)
+static int check_range(const struct option_row *row, const char *text, double value,
+                       struct err *err)
 {
     if (!(row->min < 0.0 || row->max > 0.0) || (value >= row->min && value <= row->max))
         return 0;
     if (row->type == OPTION_DURATION)
         return err_set(err, SL_EINVAL, "%.200s is out of range: %.0f ms to %.0f ms", text, row->min,
                        row->max);
-    return err_set(err, SL_EINVAL, "%.200s is out of range: %.16g to %.16g", text, row->min, row->max);
+    return err_set(err, SL_EINVAL, "%.200s is out of range: %.16g to %.16g", text, row->min,
+                   row->max);
 }
 
 // Length of the decimal number at the beginning: digits and at most one point.

@@ -95,7 +95,8 @@ static void test_fsutil_mkdirs_list_and_remove_tree(void **state)
     (void)state;
     struct err err = {0};
     struct str_list names = {0};
-    char *deep = at("tree/b/c//d"), *tree = at("tree"), *kept = at("kept"), *link_path = at("tree/link");
+    char *deep = at("tree/b/c//d"), *tree = at("tree"), *kept = at("kept"),
+         *link_path = at("tree/link");
     assert_int_equal(fsutil_mkdirs(deep, &err), 0);
     assert_int_equal(fsutil_mkdirs(deep, &err), 0);
     assert_true(fsutil_is_dir(deep));
@@ -130,7 +131,8 @@ static void test_fsutil_check_relative(void **state)
     for (size_t i = 0; i + 1 < sizeof long_name; i++)
         long_name[i] = i % 2 ? '/' : 'a';
     long_name[sizeof long_name - 1] = 0;
-    const char *const good[] = {"fc_0.w_0", "dir/w2", "a..b", "..a", ".hidden", "x@GRAD", long_part + 1};
+    const char *const good[] = {"fc_0.w_0", "dir/w2", "a..b",       "..a",
+                                ".hidden",  "x@GRAD", long_part + 1};
     const char *const bad[] = {"",    "/etc/passwd", "..",   "../x",    "a/../b",  "a/..", ".",
                                "a/.", "a//b",        "a/",   "./a",     long_part, long_name};
     struct err err = {0};
@@ -234,7 +236,8 @@ static void test_fsutil_sha256(void **state)
 static void test_fsutil_join(void **state)
 {
     (void)state;
-    const char *const rows[][3] = {{"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"/", "b", "/b"}, {"", "b", "b"}};
+    const char *const rows[][3] = {
+        {"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"/", "b", "/b"}, {"", "b", "b"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *path = fsutil_join(rows[i][0], rows[i][1]);
         assert_string_equal(path, rows[i][2]);

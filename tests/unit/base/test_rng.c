@@ -19,8 +19,8 @@
 
 typedef void (*fill_fn)(float *out, size_t count, float a, float b, uint32_t seed);
 
-// A row of a start-up program: the file of initial values, the op, its attributes. A seed of 0 means
-// the program's, which the name of the case ends with.
+// A row of a start-up program: the file of initial values, the op, its attributes. A seed of 0
+// means the program's, which the name of the case ends with.
 struct row {
     const char *name;
     fill_fn fill;

@@ -87,8 +87,9 @@ static void test_environment_says_which_name_won(void **state)
     same(env.trainers.source, "PADDLE_TRAINERS_NUM");
     same(env.current_endpoint.source, "POD_IP + PADDLE_PORT");
     assert_int_equal(env.warnings.count, 1);
-    same(env.warnings.items[0], "PADDLE_TRAINERS_NUM=4 and PADDLE_TRAINERS=2 (environment) disagree; "
-                                "PADDLE_TRAINERS_NUM wins");
+    same(env.warnings.items[0],
+         "PADDLE_TRAINERS_NUM=4 and PADDLE_TRAINERS=2 (environment) disagree; "
+         "PADDLE_TRAINERS_NUM wins");
     environment_deinit(&env);
     environment_deinit(NULL);
 }

@@ -99,7 +99,8 @@ static void test_option_precedence_and_origins(void **state)
     (void)state;
     struct option_set *set = parsed(&(struct input){
         .roles = DAEMON,
-        .file = "[job]\npservers = a:1\ntrainers = 3\ntrainer_id = 1\n[data]\nbatch_size = 20\nepochs = 2\n"
+        .file = "[job]\npservers = a:1\ntrainers = 3\ntrainer_id = 1\n[data]\nbatch_size = "
+                "20\nepochs = 2\n"
                 "model = fit_a_line\ncurrent_endpoint = a:1\n",
         .vars = {"PADDLE_TRAINERS_NUM=4", "PADDLE_TRAINER_ID=2", NULL},
         .args = {"--trainers", "5", "--epochs=7", NULL},
@@ -121,9 +122,11 @@ static void test_option_precedence_and_origins(void **state)
     assert_int_equal(option_list(set, "pservers")->count, 1);
     const struct str_list *warnings = option_warnings(set);
     assert_int_equal(warnings->count, 2);
-    assert_string_equal(warnings->items[0], "--trainers=5 (flag) and PADDLE_TRAINERS_NUM=4 (environment) "
-                                            "disagree; the flag wins");
-    assert_non_null(strstr(warnings->items[1], "PADDLE_TRAINER_ID=2 (environment) and trainer_id=1"));
+    assert_string_equal(warnings->items[0],
+                        "--trainers=5 (flag) and PADDLE_TRAINERS_NUM=4 (environment) "
+                        "disagree; the flag wins");
+    assert_non_null(
+        strstr(warnings->items[1], "PADDLE_TRAINER_ID=2 (environment) and trainer_id=1"));
     option_free(set);
 }
 
@@ -133,8 +136,8 @@ static void test_option_forms_of_flags(void **state)
     struct option_set *set = parsed(&(struct input){
         .roles = DAEMON,
         .args = {"--role=local", "--model", "recognize_digits", "--hidden=64,64", "--no-shuffle",
-                 "--drop_last", "false", "--use_nesterov", "--save_every", "1epoch", "--learning_rate",
-                 "1e-3", NULL},
+                 "--drop_last", "false", "--use_nesterov", "--save_every", "1epoch",
+                 "--learning_rate", "1e-3", NULL},
     });
     assert_int_equal(option_role(set), OPTION_LOCAL);
     assert_false(option_bool(set, "shuffle"));
@@ -154,7 +157,8 @@ static void test_option_refuses_bad_command_lines(void **state)
         struct input input;
         const char *why;
     } rows[] = {
-        {{.roles = DAEMON, .args = {"--bach_size", "3"}}, "--bach_size; did you mean --batch_size?"},
+        {{.roles = DAEMON, .args = {"--bach_size", "3"}},
+         "--bach_size; did you mean --batch_size?"},
         {{.roles = DAEMON, .args = {"--qqqqqqqq=1"}}, "trainer --help"},
         {{.roles = DAEMON, .args = {"-b", "3"}}, "unknown option -b"},
         {{.roles = DAEMON, .args = {"--steps", "3", "--steps=3"}}, "--steps is given twice"},
@@ -164,12 +168,15 @@ static void test_option_refuses_bad_command_lines(void **state)
         {{.roles = DAEMON, .args = {"--save_dir="}}, "empty"},
         {{.roles = DAEMON, .args = {"--no-steps"}}, "only true-or-false"},
         {{.roles = DAEMON, .args = {"stray"}}, "`stray` is not expected"},
-        {{.roles = DAEMON, .args = {"--batch_size", "0"}}, "--batch_size=0 (flag): 0 is out of range"},
+        {{.roles = DAEMON, .args = {"--batch_size", "0"}},
+         "--batch_size=0 (flag): 0 is out of range"},
         {{.roles = DAEMON, .args = {"--batch_size", "abc"}}, "not a whole number"},
         {{.roles = DAEMON, .args = {"--pservers", "localhost"}}, "the port is missing"},
-        {{.roles = DAEMON, .args = {"--current_endpoint", "a:1"}}, "is an option of pserver, not of"},
+        {{.roles = DAEMON, .args = {"--current_endpoint", "a:1"}},
+         "is an option of pserver, not of"},
         {{.roles = DAEMON, .args = {"--load_dir", "models"}}, "--load_dir is an option of pserver"},
-        {{.roles = DAEMON, .args = {"--role", "local", "--trainer_id", "1"}}, "not of trainer --role local"},
+        {{.roles = DAEMON, .args = {"--role", "local", "--trainer_id", "1"}},
+         "not of trainer --role local"},
         {{.roles = DAEMON, .args = {"--role", "pserver"}}, "cannot play that role"},
         {{.roles = DAEMON, .args = {"--role", "boss"}}, "not one of pserver|trainer|local"},
         {{.roles = OPTION_PSERVER, .args = {"--batch_size", "3"}}, "not of pserver"},
@@ -178,9 +185,11 @@ static void test_option_refuses_bad_command_lines(void **state)
          "trainer_id=1 (flag) is out of range: trainers=1 (default)"},
         {{.roles = DAEMON, .args = {"--model", "m"}}, "--pservers is not given"},
         {{.roles = DAEMON, .args = {"--pservers", "a:1"}}, "neither --model nor --main_program"},
-        {{.roles = DAEMON, .args = {"--pservers", "a:1", "--main_program", "x"}}, "--startup_program"},
+        {{.roles = DAEMON, .args = {"--pservers", "a:1", "--main_program", "x"}},
+         "--startup_program"},
         {{.roles = DAEMON, .args = {"--model", "m", "--main_program", "x"}}, "exclude each other"},
-        {{.roles = OPTION_PSERVER, .args = {"--load_dir", "m", "--resume", "m"}}, "exclude each other"},
+        {{.roles = OPTION_PSERVER, .args = {"--load_dir", "m", "--resume", "m"}},
+         "exclude each other"},
         {{.roles = DAEMON, .vars = {"PADDLE_TRAINERS_NUM=two"}},
          "PADDLE_TRAINERS_NUM=two (environment): `two` is not a whole number"},
         {{.roles = DAEMON, .args = {"--config", "/no/such/file"}}, "/no/such/file"},
@@ -249,20 +258,25 @@ static void test_option_help_and_dump_come_from_the_table(void **state)
     struct err err = {0};
     struct buf text;
     buf_init(&text, 0);
-    assert_int_equal(parse(&set, &(struct input){.roles = DAEMON, .args = {"--help"}}, &err), OPTION_HELP);
+    assert_int_equal(parse(&set, &(struct input){.roles = DAEMON, .args = {"--help"}}, &err),
+                     OPTION_HELP);
     option_help(set, "trainer: trains", &text);
-    const char *const wanted[] = {"trainer: trains\n", "--batch_size N", "(default 64)", "--no-shuffle",
-                                  "[checkpoint]", "PADDLE_TRAINERS_NUM", "(trainer --role local)"};
+    const char *const wanted[] = {"trainer: trains\n",     "--batch_size N", "(default 64)",
+                                  "--no-shuffle",          "[checkpoint]",   "PADDLE_TRAINERS_NUM",
+                                  "(trainer --role local)"};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (!strstr(buf_text(&text), wanted[i]))
             fail_msg("%s is missing in\n%s", wanted[i], buf_text(&text));
     assert_null(strstr(buf_text(&text), "--current_endpoint"));
     option_free(set);
     buf_clear(&text);
-    set = parsed(&(struct input){.roles = DAEMON, .args = {"--role", "local", "--model", "m", NULL}});
+    set =
+        parsed(&(struct input){.roles = DAEMON, .args = {"--role", "local", "--model", "m", NULL}});
     option_dump(set, &text);
-    assert_non_null(strstr(buf_text(&text), "  model                m                        (flag)\n"));
-    assert_non_null(strstr(buf_text(&text), "  batch_size           64                       (default)\n"));
+    assert_non_null(
+        strstr(buf_text(&text), "  model                m                        (flag)\n"));
+    assert_non_null(
+        strstr(buf_text(&text), "  batch_size           64                       (default)\n"));
     assert_null(strstr(buf_text(&text), "pservers"));
     option_free(set);
     buf_deinit(&text);
