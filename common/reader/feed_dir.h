@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Folders step_000, step_001, ... that hold one Fluid tensor file a variable: exact batches as recorded, and
-// the place where --fetch_dir writes.
+// Folders step_000, step_001, ... that hold one Fluid tensor file a variable: exact batches as
+// recorded, and the place where --fetch_dir writes.
 #pragma once
 
 #include <stdint.h>

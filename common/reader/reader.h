@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batches of training data, with an exact position. A format (reader_format) gives samples by number, or
-// whole steps; the reader adds order, division among trainers, batches and epochs.
+// Batches of training data, with an exact position. A format (reader_format) gives samples by
+// number, or whole steps; the reader adds order, division among trainers, batches and epochs.
 //
-// One global order of an epoch, permuted by (seed, epoch). Step s takes N x B samples in a row, trainer i
-// the i-th B of them. The position is (epoch, global sample): it does not depend on N, so a run saved with two
-// trainers goes on with three. The incomplete last step is dropped; when kept, its samples are divided
-// evenly in order (and a rest of fewer samples than trainers is dropped: nobody gets an empty batch).
+// One global order of an epoch, permuted by (seed, epoch). Step s takes N x B samples in a row,
+// trainer i the i-th B of them. The position is (epoch, global sample): it does not depend on N, so
+// a run saved with two trainers goes on with three. The incomplete last step is dropped; when kept,
+// its samples are divided evenly in order (and a rest of fewer samples than trainers is dropped:
+// nobody gets an empty batch).
 #pragma once
 
 #include <stdbool.h>
@@ -24,8 +25,8 @@ enum reader_shard {
     READER_NONE,        // each trainer its own path ({trainer_id} expands)
 };
 
-// What the program feeds, so that formats with fixed samples can give another name or shape ([-1,1,28,28] for
-// images of 784). Matched by name, else by position.
+// What the program feeds, so that formats with fixed samples can give another name or shape
+// ([-1,1,28,28] for images of 784). Matched by name, else by position.
 struct reader_want {
     const char *name;
     struct dims dims;   // dims.d[0] is the batch
@@ -38,7 +39,7 @@ struct reader_options {
     uint64_t seed;
     bool ordered;                       // do not permute (test data)
     bool keep_last;                     // --drop_last false
-    bool test;                          // the test part of the data (t10k of idx, last 20% of housing)
+    bool test;   // the test part of the data (t10k of idx, last 20% of housing)
     int64_t first_step;                 // feed_dir: the data set begins at this step folder
     const struct reader_want *wants;    // borrowed during open only; may be NULL
     size_t wants_count;
@@ -50,9 +51,10 @@ struct reader_position {
     int64_t sample;
 };
 
-// uri: a path, "format://path" or a list "a,b" of them. Reads or maps what it needs; errors name file and
-// offset or line. The position is the start of epoch 0.
-int reader_open(const char *uri, const struct reader_options *options, struct reader **out, struct err *err);
+// uri: a path, "format://path" or a list "a,b" of them. Reads or maps what it needs; errors name
+// file and offset or line. The position is the start of epoch 0.
+int reader_open(const char *uri, const struct reader_options *options, struct reader **out,
+                struct err *err);
 void reader_free(struct reader *reader);
 
 // The next batch: 1; 0 at the end of the epoch (the position is then the start of the next one).
@@ -68,9 +70,10 @@ void reader_tell(const struct reader *reader, struct reader_position *out);
 int reader_seek(struct reader *reader, const struct reader_position *position, struct err *err);
 void reader_rewind(struct reader *reader);                      // to the start of the current epoch
 
-int64_t reader_samples(const struct reader *reader);            // of an epoch, all trainers together
+int64_t reader_samples(const struct reader *reader);   // of an epoch, all trainers together
 int64_t reader_steps(const struct reader *reader);              // of a whole epoch
-// Data identity: the items of the URI as given ({trainer_id} not expanded) and the bytes of their files.
+// Data identity: the items of the URI as given ({trainer_id} not expanded) and the bytes of their
+// files.
 size_t reader_items(const struct reader *reader);
 const char *reader_item_uri(const struct reader *reader, size_t i);
 uint64_t reader_item_bytes(const struct reader *reader, size_t i);

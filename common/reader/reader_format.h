@@ -31,8 +31,10 @@ struct reader_format {
     const char *what;               // for messages: "MNIST idx pair or folder"
     bool whole_steps;               // a sample is a whole batch of its own size
     bool (*matches)(const char *path);
-    int (*open)(const char *path, const struct reader_options *options, struct reader_data *out, struct err *err);
-    // Copies sample number sample of field into out; whole_steps: fills the variable instead (see step).
+    int (*open)(const char *path, const struct reader_options *options, struct reader_data *out,
+                struct err *err);
+    // Copies sample number sample of field into out; whole_steps: fills the variable instead (see
+    // step).
     int (*sample)(void *self, int64_t sample, size_t field, void *out, struct err *err);
     int (*step)(void *self, int64_t step, size_t field, struct variable *out, struct err *err);
     void (*close)(void *self);

@@ -1,78 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// A temporary folder for a test, a mark that lists names line by line, and file calls of which the
-// N-th fails.
+// A mark that lists names line by line, and file calls of which the N-th fails.
 #pragma once
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/storage/temp_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/fsutil.h"
 #include "common/base/mem.h"
-#include "common/base/str.h"
 #include "common/storage/store.h"
 
 #define MARK "MARK"
-
-static char root_path[64];
-
-static int fixture_setup(void **state)
-{
-    (void)state;
-    snprintf(root_path, sizeof root_path, "/tmp/store-test-XXXXXX");
-    return mkdtemp(root_path) ? 0 : -1;
-}
-
-static int fixture_teardown(void **state)
-{
-    (void)state;
-    return fsutil_remove_tree(root_path, NULL);
-}
-
-static const char *at(const char *name)
-{
-    static char text[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(text[next], sizeof text[next], "%s/%s", root_path, name);
-    return text[next];
-}
-
-static void put_file(const char *name, const char *text)
-{
-    FILE *file = fopen(at(name), "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-// The file's text; "" when it is not there.
-static const char *text_of(const char *name)
-{
-    static char text[4][4096];
-    static int next;
-    next = (next + 1) % 4;
-    text[next][0] = 0;
-    FILE *file = fopen(at(name), "r");
-    if (file) {
-        size_t n = fread(text[next], 1, sizeof text[next] - 1, file);
-        text[next][n] = 0;
-        fclose(file);
-    }
-    return text[next];
-}
 
 // A mark is "ours" and then a name a line.
 static inline int mark_is_ours(const void *data, size_t bytes, struct str_list *out_names,
