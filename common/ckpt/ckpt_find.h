@@ -8,13 +8,14 @@ struct err;
 struct program;
 struct str_list;
 
-// dir is a checkpoint itself (has our manifest) or the parent of checkpoints: the newest complete one by the
-// manifest's step, then epoch; or a plain Fluid folder. out_skipped (may be NULL) gets a line for each
-// incomplete or damaged one passed over. SL_ENOENT: nothing there (--if_no_checkpoint may allow it);
-// SL_ECORRUPT: checkpoints are there, none is complete.
-int ckpt_find_newest(const char *dir, char **out_path, struct str_list *out_skipped, struct err *err);
-// Checks every file of dir against its manifest (sizes, sums, headers, nothing missing) and, when program is
-// given, that each saved variable of it has a file that fits. The report has what differs.
-// Without manifest: headers and sizes only. SL_ECORRUPT or SL_EMISMATCH: not whole.
+// dir is a checkpoint itself (has our manifest) or the parent of checkpoints: the newest complete
+// one by the manifest's step, then epoch; or a plain Fluid folder. out_skipped (may be NULL) gets a
+// line for each incomplete or damaged one passed over. SL_ENOENT: nothing there (--if_no_checkpoint
+// may allow it); SL_ECORRUPT: checkpoints are there, none is complete.
+int ckpt_find_newest(const char *dir, char **out_path, struct str_list *out_skipped,
+                     struct err *err);
+// Checks every file of dir against its manifest (sizes, sums, headers, nothing missing) and, when
+// program is given, that each saved variable of it has a file that fits. The report has what
+// differs. Without manifest: headers and sizes only. SL_ECORRUPT or SL_EMISMATCH: not whole.
 int ckpt_find_verify(const char *dir, const struct program *program, struct ckpt_report *report,
                      struct err *err);

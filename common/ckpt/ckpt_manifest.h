@@ -35,13 +35,16 @@ struct ckpt_manifest {
 
 void ckpt_manifest_init(struct ckpt_manifest *manifest);
 void ckpt_manifest_deinit(struct ckpt_manifest *manifest);
-void ckpt_manifest_add(struct ckpt_manifest *manifest, const char *name, uint64_t bytes, const char *sha256);
+void ckpt_manifest_add(struct ckpt_manifest *manifest, const char *name, uint64_t bytes,
+                       const char *sha256);
 const struct ckpt_file *ckpt_manifest_find(const struct ckpt_manifest *manifest, const char *name);
 int ckpt_manifest_format(struct ckpt_manifest *manifest, struct buf *out);       // sorts the files
-// name stands in errors. SL_EFORMAT; SL_ECORRUPT when bytes changed; SL_EUNSUPPORTED for a newer format.
+// name stands in errors. SL_EFORMAT; SL_ECORRUPT when bytes changed; SL_EUNSUPPORTED for a newer
+// format.
 int ckpt_manifest_parse(const void *data, size_t bytes, const char *name, struct ckpt_manifest *out,
                         struct err *err);
 // Reads and parses uri's manifest. SL_ENOENT when the folder has none.
 int ckpt_manifest_read(const char *uri, struct ckpt_manifest *out, struct err *err);
 // For struct store_options.
-int ckpt_manifest_is_ours(const void *data, size_t bytes, struct str_list *out_names, struct err *err);
+int ckpt_manifest_is_ours(const void *data, size_t bytes, struct str_list *out_names,
+                          struct err *err);

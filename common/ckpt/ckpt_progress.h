@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How far a training run has come: what a checkpoint records beside the variables, and what servers
-// hand to trainers as opaque JSON text. It does not depend on how many servers or trainers there are.
+// hand to trainers as opaque JSON text. It does not depend on how many servers or trainers there
+// are.
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +31,8 @@ struct ckpt_progress {
 
 void ckpt_progress_init(struct ckpt_progress *progress);
 void ckpt_progress_deinit(struct ckpt_progress *progress);
-void ckpt_progress_copy(struct ckpt_progress *dst, const struct ckpt_progress *src);   // dst initialised
+void ckpt_progress_copy(struct ckpt_progress *dst,
+                        const struct ckpt_progress *src);   // dst initialised
 void ckpt_progress_add_data(struct ckpt_progress *progress, const char *uri, uint64_t bytes);
 // One line of JSON, the same bytes for equal progress.
 int ckpt_progress_format(const struct ckpt_progress *progress, struct buf *out);

@@ -12,13 +12,13 @@
 struct buf;
 
 enum ckpt_fate {
-    CKPT_LOADED,        // whole
-    CKPT_SLICED,        // some rows of the file
-    CKPT_KEPT,          // the folder may lack it (or the job's learning rate wins): value before the load
-    CKPT_EXCEPTED,      // left out on request
-    CKPT_MISSING,       // no file
-    CKPT_DIFFERS,       // shape, type or size does not fit, or damaged
-    CKPT_EXTRA,         // a file that no variable wants
+    CKPT_LOADED,   // whole
+    CKPT_SLICED,   // some rows of the file
+    CKPT_KEPT,   // the folder may lack it (or the job's learning rate wins): value before the load
+    CKPT_EXCEPTED,   // left out on request
+    CKPT_MISSING,    // no file
+    CKPT_DIFFERS,    // shape, type or size does not fit, or damaged
+    CKPT_EXTRA,      // a file that no variable wants
 };
 
 struct ckpt_item {
@@ -37,12 +37,12 @@ struct ckpt_report {
     bool has_manifest;                  // then all sums were checked
     bool has_progress;
     struct ckpt_progress progress;
-    char digest[FSUTIL_SHA256_HEX];     // of the manifest; of names, sizes and first bytes for a plain folder
+    char digest[FSUTIL_SHA256_HEX];     // of the manifest; of names, sizes and first bytes for a
+                                        // plain folder
     struct ckpt_item *items;            // in order of name, extras last
     size_t items_count, items_cap;
     uint64_t bytes;                     // taken in all
-    bool inferred_params;               // which variables are Parameters was inferred
-    char *rate_line;                    // one line on the learning rate when job and checkpoint differ, or NULL
+    char *rate_line;   // one line on the learning rate when job and checkpoint differ, or NULL
 };
 
 void ckpt_report_init(struct ckpt_report *report);
@@ -50,8 +50,8 @@ void ckpt_report_deinit(struct ckpt_report *report);
 struct ckpt_item *ckpt_report_add(struct ckpt_report *report, enum ckpt_fate fate, const char *name,
                                   const char *file);
 size_t ckpt_report_count(const struct ckpt_report *report, enum ckpt_fate fate);
-// "<verb> models/epoch_2 (step 936): 9 slices of 8 variables, 1.9 MiB, sha256 ok; 0 missing, 1 extra (notes.txt)"
-// verb is "load", "resume", "init", "verify" ...
+// "<verb> models/epoch_2 (step 936): 9 slices of 8 variables, 1.9 MiB, sha256 ok; 0 missing, 1
+// extra (notes.txt)" verb is "load", "resume", "init", "verify" ...
 void ckpt_report_summary(const struct ckpt_report *report, const char *verb, struct buf *out);
 // A line a variable, for logs and people.
 void ckpt_report_table(const struct ckpt_report *report, struct buf *out);

@@ -15,7 +15,7 @@
 struct err;
 
 struct ckpt_save_options {
-    bool into;                      // the API's save: INTO dir, foreign files stay; else dir is replaced as a whole
+    bool into;   // the API's save: INTO dir, foreign files stay; else dir is replaced as a whole
     const char *filename;           // Fluid's filename=: one combined file; NULL: a file a variable
     const struct ckpt_progress *progress;   // NULL: none
     bool allow_non_finite;          // default: a NaN or infinity in a variable refuses the save
@@ -27,17 +27,19 @@ struct ckpt_saved {
     size_t variables;
     uint64_t bytes;                 // of the variable files
     char digest[FSUTIL_SHA256_HEX];
-    char *note;                     // what went wrong after the commit (old folders not removed), or NULL
+    char *note;   // what went wrong after the commit (old folders not removed), or NULL
 };
 
 // dir is a path or URI. Errors: SL_EEXIST (not ours), SL_EREFUSED (non-finite: names the variable),
 // SL_EIO, whatever the source returns; the folder is then as it was.
-int ckpt_save(const struct ckpt_source *source, const char *dir, const struct ckpt_save_options *options,
-              struct ckpt_saved *out, struct err *err);
-// Into save_dir/name ("epoch_3", "step_1404"), then save_dir/LATEST, then keeps the newest `keep` folders of ours
-// named epoch_N or step_N (0: all). A failure after the commit is a note, not an error.
-int ckpt_save_series(const struct ckpt_source *source, const char *save_dir, const char *name, int keep,
-                     const struct ckpt_save_options *options, struct ckpt_saved *out, struct err *err);
+int ckpt_save(const struct ckpt_source *source, const char *dir,
+              const struct ckpt_save_options *options, struct ckpt_saved *out, struct err *err);
+// Into save_dir/name ("epoch_3", "step_1404"), then save_dir/LATEST, then keeps the newest `keep`
+// folders of ours named epoch_N or step_N (0: all). A failure after the commit is a note, not an
+// error.
+int ckpt_save_series(const struct ckpt_source *source, const char *save_dir, const char *name,
+                     int keep, const struct ckpt_save_options *options, struct ckpt_saved *out,
+                     struct err *err);
 // Can save_dir be made and written? For the start of a run, before any work is done.
 int ckpt_save_check(const char *save_dir, struct err *err);
 void ckpt_saved_deinit(struct ckpt_saved *saved);

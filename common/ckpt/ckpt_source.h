@@ -24,7 +24,8 @@ struct ckpt_var {
     const int64_t *row_ids;         // selected rows: dims.d[0] of them
 };
 
-// Everything is borrowed until the save returns. Order does not matter: files are written sorted by name.
+// Everything is borrowed until the save returns. Order does not matter: files are written sorted by
+// name.
 struct ckpt_source {
     const struct ckpt_var *vars;
     size_t count;
@@ -35,6 +36,6 @@ struct ckpt_source {
 };
 
 // A source over the variables called names in scope. SL_ENOENT lists those that hold nothing yet.
-int ckpt_source_scope(const struct scope *scope, const struct str_list *names, struct ckpt_source **out,
-                      struct err *err);
+int ckpt_source_scope(const struct scope *scope, const struct str_list *names,
+                      struct ckpt_source **out, struct err *err);
 void ckpt_source_free(struct ckpt_source *source);      // of ckpt_source_scope only; NULL is fine
