@@ -11,6 +11,7 @@
 #include "common/base/mem.h"
 #include "common/program/attr_pb.h"
 #include "common/program/pb_arena.h"
+#include "common/program/pb_damage.h"
 #include "common/program/pb_fields.h"
 #include "common/program/program.h"
 #include "common/program/var_pb.h"
@@ -43,7 +44,7 @@ int program_pb_decode(const void *data, size_t bytes, struct program *out, struc
     pb_arena_init(&arena, ARENA_BYTES_MIN + bytes * ARENA_BYTES_PER_BYTE);
     const Framework__ProgramDesc *msg = framework__program_desc__unpack(&arena.allocator, bytes, data);
     int rc = msg ? decode_program(msg, out, err)
-                 : err_set(err, SL_EFORMAT, "not a ProgramDesc, cut off or damaged (%zu bytes)", bytes);
+                 : pb_damage_explain(&framework__program_desc__descriptor, data, bytes, err);
     pb_arena_deinit(&arena);
     return rc;
 }
