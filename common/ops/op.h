@@ -23,6 +23,8 @@ enum op_slot_flag {
     OP_SLOT_LIST = 1,       // any number of arguments
     OP_SLOT_OPTIONAL = 2,   // may be missing or empty
     OP_SLOT_EXTRA = 4,      // an output nobody reads at run time (XShape, ...)
+    OP_SLOT_RAW = 8,        // no tensor (feed's X, fetch's Out): the plan neither checks nor sizes it
+    OP_SLOT_ROWS = 16,      // may hold selected rows; elsewhere the plan refuses them
 };
 
 struct op_slot_def {
@@ -30,7 +32,8 @@ struct op_slot_def {
     unsigned flags;
 };
 
-// An attribute with the default that Fluid's op maker gives; `append` adds absent ones.
+// An attribute with the default that Fluid's op maker gives; the builder adds absent ones, except
+// required ones, which have no default there.
 struct op_attr_def {
     const char *name;       // NULL ends the table
     enum attr_type type;
@@ -39,7 +42,15 @@ struct op_attr_def {
     const double *list;     // default of INTS, LONGS, FLOATS: list_count numbers (NULL: empty)
     size_t list_count;
     bool kernel_only;       // a fallback for the kernel; the builder does not write it
+    bool required;          // Fluid gives no default; number is what the kernel takes when it is absent
 };
+
+#define OP_ATTR_INT(n, v) {.name = (n), .type = ATTR_INT, .number = (v)}
+#define OP_ATTR_LONG(n, v) {.name = (n), .type = ATTR_LONG, .number = (v)}
+#define OP_ATTR_BOOL(n, v) {.name = (n), .type = ATTR_BOOLEAN, .number = (v)}
+#define OP_ATTR_FLOAT(n, v) {.name = (n), .type = ATTR_FLOAT, .number = (v)}
+#define OP_ATTR_STRING(n, v) {.name = (n), .type = ATTR_STRING, .string = (v)}
+#define OP_ATTR_LIST(n, t) {.name = (n), .type = (t)}
 
 // The gradient op that Fluid's grad maker makes. inputs and outputs are space-separated slot names
 // of the grad op: "X", "Out", "Out@GRAD" copy the forward op's arguments (with @GRAD added to each).
@@ -48,7 +59,8 @@ struct op_grad_rule {
     const char *inputs;
     const char *outputs;
     bool drop_attrs;        // the maker copies no attributes (mean)
-    // For makers that a table cannot say. Appends op_desc_new ops to out (at most out_max), returns how many.
+    // For makers that a table cannot say. Puts op_desc_new ops into out (at most out_max) and returns
+    // how many; gradients are named argument@GRAD (the backward pass renames and prunes).
     int (*make)(const struct op_desc *forward, struct op_desc **out, int out_max);
 };
 
@@ -67,7 +79,7 @@ struct op_ctx {
     const struct attr *const *attr;
     void *scratch;          // scratch_bytes zeroed bytes, kept from call to call
     struct tensor *temps;   // temps tensors, kept from call to call (sized by tensor_resize)
-    void *host;             // the executor's host object: for ops with I/O only
+    void *host;             // the self of the op's plan_host group: for ops with I/O only
     const struct op_desc *desc;   // for ops with I/O only (endpoints, names)
     struct err *err;        // set it when returning an error: the executor adds block, index and type
     bool is_test;           // reserved for the executor
@@ -90,6 +102,7 @@ struct op_var_dims {
     int lod_level;
     enum variable_kind kind;
     bool set;               // output: infer_shape has decided it
+    const struct op_var_dims *lod_from;   // output: the input whose LoD it takes (NULL: none)
 };
 struct op_args_dims {
     struct op_var_dims *vars;
@@ -102,24 +115,53 @@ struct op_def {
     const struct op_slot_def *outputs;
     const struct op_attr_def *attrs;
     struct op_grad_rule grad;
-    // NULL: each output S@GRAD takes the shape of input S; other outputs that of the first input.
+    // NULL: op_shape_default.
     int (*infer_shape)(struct op_shape *shape);
     int (*kernel)(struct op_ctx *ctx);
     size_t scratch_bytes;
     int temps;
     bool kernel_resizes;    // the kernel sizes its outputs itself (data-dependent shapes, host ops)
-    bool row_splittable;    // the op may run on any run of rows alone (elementwise optimizers)
+    bool row_splittable;    // the op may run on any run of rows alone (elementwise optimizers, sum, scale)
 };
 
 // Slot tables are short: index of a slot by name, -1 when absent.
 int op_input_index(const struct op_def *def, const char *slot);
 int op_output_index(const struct op_def *def, const char *slot);
 
+// The default of an attribute as an attribute (attr_deinit it).
+void op_attr_default(const struct op_attr_def *def, struct attr *out);
+
+// For grad makers: a new op `type` whose X is Out@GRAD of forward and whose Out is X@GRAD of argument i
+// of forward's X, without attributes; NULL when forward has no such argument.
+struct op_desc *op_grad_unary(const struct op_desc *forward, const char *type, size_t i);
+
 // Kernel helpers. The tensor of argument 0 (or i) of slot s; NULL when missing.
 struct tensor *op_in(const struct op_ctx *ctx, int s);
 struct tensor *op_in_at(const struct op_ctx *ctx, int s, size_t i);
 struct tensor *op_out(const struct op_ctx *ctx, int s);
 struct tensor *op_out_at(const struct op_ctx *ctx, int s, size_t i);
+// tensor_resize, but a tensor that already has this type, shape and memory is left alone (so views
+// stay views and addresses stay). Kernels that size their outputs use this one.
+int op_resize(struct tensor *t, enum dtype dtype, const struct dims *dims, struct err *err);
+// SL_EUNSUPPORTED, saying which element type the op cannot do.
+int op_bad_dtype(const struct op_ctx *ctx, int dtype);
+
+// infer_shape helpers. The dims of argument i of slot s; NULL when missing.
+const struct op_var_dims *op_shape_in(const struct op_shape *shape, int s, size_t i);
+struct op_var_dims *op_shape_out(const struct op_shape *shape, int s, size_t i);
+// Sets the shape and type of an output, if the op has that output, with the LoD of lod_from (or NULL).
+void op_shape_set(const struct op_shape *shape, int s, size_t i, const struct dims *dims, int dtype,
+                  const struct op_var_dims *lod_from);
+void op_shape_copy(const struct op_shape *shape, int s, size_t i, const struct op_var_dims *from);
+// The rule for ops without infer_shape: output `S@GRAD` and `SOut` follow input S argument by
+// argument, other outputs the first input. What infer_shape has set already is kept.
+void op_shape_default(const struct op_shape *shape);
+// What the builder and the plan call: required arguments present?, then infer_shape or the default rule.
+int op_infer(struct op_shape *shape);
+// Are a and b possibly equal (a -1 fits everything)?
+bool op_dims_fit(int64_t a, int64_t b);
+// axis counted from the end when negative; -1 when it is not within rank.
+int op_axis(int64_t axis, int rank);
 
 // The table.
 const struct op_def *op_table_find(const char *type);
