@@ -6,7 +6,7 @@
     tally.py junit FILE.xml                         what pytest wrote
 
 A program that ended badly counts as a failure even when each of its functions that ran passed.
-Names of what failed or was skipped go to stderr.
+Names of what failed or was skipped, and the end of what failing programs said, go to stderr.
 """
 import json
 import re
@@ -38,6 +38,9 @@ def meson(path):
             if not bad and test['result'] not in ('OK', 'SKIP'):
                 bad = ['%s: the program: %s' % (name, test['result'])]
             failed += bad
+            if bad:
+                tail = [l for l in said.split('\n') if l and ' OK ]' not in l and 'RUN  ' not in l]
+                sys.stderr.write('\n'.join(['-- ' + name] + tail[-40:]) + '\n')
     return passed, failed, skipped
 
 
