@@ -184,8 +184,6 @@ SL_API sl_var *sl_data_lod(sl_net *net, const char *name, enum sl_dtype dtype, s
 // input [N, ...] -> [N, size]: input x weights [width, size] + bias [size], then act.
 SL_API sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_options *options);
 SL_API sl_var *sl_relu(sl_net *net, sl_var *x);
-SL_API sl_var *sl_sigmoid(sl_net *net, sl_var *x);
-SL_API sl_var *sl_tanh(sl_net *net, sl_var *x);
 SL_API sl_var *sl_softmax(sl_net *net, sl_var *x);                          // over the last dimension
 SL_API sl_var *sl_square(sl_net *net, sl_var *x);
 SL_API sl_var *sl_square_error_cost(sl_net *net, sl_var *input, sl_var *label);   // (input - label)^2

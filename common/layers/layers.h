@@ -3,11 +3,12 @@
 // error) and how an operator is appended. The functions themselves are declared in api/sluice.h.
 #pragma once
 
-#include "common/base/err.h"
-#include "common/passes/optimizer.h"
-#include "common/passes/unique_name.h"
+#include <stdbool.h>
 
 #include "common/api/sluice.h"
+#include "common/base/err.h"
+#include "common/passes/optimizer.h"
+#include "common/program/unique_name.h"
 
 struct op_desc;
 
@@ -29,9 +30,10 @@ void layers_fail(struct layers_net *net, const char *layer, int code, const char
     __attribute__((format(printf, 4, 5)));
 // A temporary variable "<name>.tmp_<n>" in the main program.
 struct var_desc *layers_tmp(struct layers_net *net, const char *name, int dtype);
-// Completes, infers and appends op (taken) to the main program.
+// Completes, infers and appends op (taken) to the main program. False after keeping the error.
 bool layers_append(struct layers_net *net, const char *layer, struct op_desc *take);
-// A parameter with its start-up operator. suffix is "w" or "b"; default_init stands for SL_INIT_DEFAULT.
-struct var_desc *layers_parameter(struct layers_net *net, const char *name, const char *suffix,
+// A parameter "<name>.<suffix>_<n>" (or attr's own name: then an existing one of the same shape is
+// shared) with its start-up operator; default_init stands for SL_INIT_DEFAULT. NULL after an error.
+struct var_desc *layers_parameter(struct layers_net *net, const char *layer, const char *name, const char *suffix,
                                   const struct sl_param_attr *attr, const struct sl_shape *shape, int dtype,
                                   struct sl_initializer default_init);

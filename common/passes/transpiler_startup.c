@@ -168,7 +168,11 @@ static void add_server_op(const struct transpiler *t, struct block *block, const
     const char *out = op_desc_output1(copy, "Out");
     if (has_shape_attr(copy) && out != NULL) {
         const struct dims *dims = &block_var(block, out)->dims;
-        op_desc_set_longs(copy, "shape", dims->d, (size_t)dims->rank);
+        const struct attr *shape = op_desc_attr(copy, "shape");
+        if (shape != NULL && shape->type == ATTR_INTS)
+            op_desc_set_ints(copy, "shape", dims->d, (size_t)dims->rank);
+        else
+            op_desc_set_longs(copy, "shape", dims->d, (size_t)dims->rank);
     }
     if (op_desc_attr(copy, "op_namescope") != NULL)
         op_desc_set_string(copy, "op_namescope", "/");

@@ -3,6 +3,8 @@
 // fc_0.tmp_0, ... A generator belongs to whoever builds a network; there is no global one.
 #pragma once
 
+#include <stdint.h>
+
 #include "common/base/map.h"
 
 struct unique_name {
@@ -13,3 +15,5 @@ void unique_name_init(struct unique_name *names);
 void unique_name_deinit(struct unique_name *names);
 // "<key>_<n>" with the key's next number; mem_free it.
 char *unique_name_next(struct unique_name *names, const char *key);
+// The key's numbers up to and with taken are used: the next one is higher.
+void unique_name_skip(struct unique_name *names, const char *key, int64_t taken);

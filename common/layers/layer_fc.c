@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// fluid.layers.fc: mul, elementwise_add of the bias, activation; temporaries fc_N.tmp_0, tmp_1, tmp_2.
+
+#include "common/base/mem.h"
+#include "common/layers/layers.h"
+#include "common/program/op_desc.h"
+#include "common/program/var_desc.h"
+
+static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size, const struct sl_fc_options *o);
+static sl_var *add_bias(sl_net *net, const char *name, sl_var *x, const struct sl_fc_options *o);
+static sl_var *activate(sl_net *net, const char *name, sl_var *x, const char *act);
+
+struct sl_fc_options sl_fc_defaults(void)
+{
+    return (struct sl_fc_options){.num_flatten_dims = 1};
+}
+
+sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_options *options)
+{
+    const struct sl_fc_options defaults = sl_fc_defaults();
+    const struct sl_fc_options *o = options ? options : &defaults;
+    if (!layers_ok(net, "fc", (const sl_var *const[]){input}, 1))
+        return NULL;
+    char text[DIMS_TEXT_MAX];
+    if (size <= 0) {
+        layers_fail(net, "fc", SL_EINVAL, "input %s %s: size must be > 0, not %lld", input->name,
+                    dims_format(&input->dims, text), (long long)size);
+        return NULL;
+    }
+    if (o->num_flatten_dims < 1 || o->num_flatten_dims >= input->dims.rank) {
+        layers_fail(net, "fc", SL_EINVAL, "input %s %s: num_flatten_dims must be 1..%d, not %d", input->name,
+                    dims_format(&input->dims, text), input->dims.rank - 1, o->num_flatten_dims);
+        return NULL;
+    }
+    char *name = o->name ? mem_must_strdup(o->name) : unique_name_next(&net->names, "fc");
+    sl_var *x = multiply(net, name, input, size, o);
+    if (x != NULL && !o->no_bias)
+        x = add_bias(net, name, x, o);
+    if (x != NULL && o->act != NULL)
+        x = activate(net, name, x, o->act);
+    mem_free(name);
+    return x;
+}
+
+static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size, const struct sl_fc_options *o)
+{
+    int64_t width = dims_product(&input->dims, o->num_flatten_dims, input->dims.rank);
+    if (width <= 0) {
+        char text[DIMS_TEXT_MAX];
+        layers_fail(net, "fc", SL_EINVAL, "input %s %s: the width behind dimension %d is not known", input->name,
+                    dims_format(&input->dims, text), o->num_flatten_dims);
+        return NULL;
+    }
+    const struct sl_shape shape = {.rank = 2, .d = {width, size}};
+    struct var_desc *w = layers_parameter(net, "fc", name, "w", o->param_attr, &shape, input->dtype,
+                                          sl_xavier(true, 0, 0, 0));
+    if (w == NULL)
+        return NULL;
+    struct var_desc *out = layers_tmp(net, name, input->dtype);
+    struct op_desc *op = op_desc_new("mul");
+    op_desc_add_input(op, "X", input->name);
+    op_desc_add_input(op, "Y", w->name);
+    op_desc_add_output(op, "Out", out->name);
+    op_desc_set_int(op, "x_num_col_dims", o->num_flatten_dims);
+    op_desc_set_int(op, "y_num_col_dims", 1);
+    return layers_append(net, "fc", op) ? out : NULL;
+}
+
+static sl_var *add_bias(sl_net *net, const char *name, sl_var *x, const struct sl_fc_options *o)
+{
+    struct sl_shape shape = {0};
+    for (int i = o->num_flatten_dims; i < x->dims.rank; i++)
+        shape.d[shape.rank++] = x->dims.d[i];
+    struct var_desc *b = layers_parameter(net, "fc", name, "b", o->bias_attr, &shape, x->dtype, sl_constant(0.0));
+    if (b == NULL)
+        return NULL;
+    struct var_desc *out = layers_tmp(net, name, x->dtype);
+    struct op_desc *op = op_desc_new("elementwise_add");
+    op_desc_add_input(op, "X", x->name);
+    op_desc_add_input(op, "Y", b->name);
+    op_desc_add_output(op, "Out", out->name);
+    op_desc_set_int(op, "axis", o->num_flatten_dims);
+    return layers_append(net, "fc", op) ? out : NULL;
+}
+
+static sl_var *activate(sl_net *net, const char *name, sl_var *x, const char *act)
+{
+    struct var_desc *out = layers_tmp(net, name, x->dtype);
+    struct op_desc *op = op_desc_new(act);
+    op_desc_add_input(op, "X", x->name);
+    op_desc_add_output(op, "Out", out->name);
+    return layers_append(net, "fc", op) ? out : NULL;
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+// Feeds img [N,784] and int64 label [N,1]; hidden relu layers, softmax over 10 classes; metric acc.
+#pragma once
+
+#include "common/zoo/zoo.h"
+
+void recognize_digits_build(sl_net *net, const struct zoo_options *options, struct zoo_network *out);

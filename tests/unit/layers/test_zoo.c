@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Models of the zoo, built in C, against the programs that Paddle 1.8.5 built.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/passes/clone.h"
+#include "common/zoo/zoo.h"
+#include "tests/unit/passes/golden_folder.h"
+
+struct golden {
+    const char *folder, *model, *hidden, *optimizer;
+    double rate;
+};
+
+static const struct golden goldens[] = {
+    {"fit_a_line", "fit_a_line", NULL, "sgd", 0.01},
+    {"digits_sgd", "recognize_digits", "24", "sgd", 0.1},
+    {"digits_momentum", "recognize_digits", "24", "momentum", 0.05},
+    {"digits_momentum_nesterov", "recognize_digits", "24", "nesterov", 0.05},
+    {"digits_adam", "recognize_digits", "24", "adam", 0.01},
+    {"digits_adam_lazy", "recognize_digits", "24", "adam_lazy", 0.01},
+    {"mlp_digits", "recognize_digits", "64,64", "sgd", 0.05},
+};
+
+static sl_optimizer *make_optimizer(const struct golden *g)
+{
+    struct sl_momentum_options momentum = sl_momentum_defaults();
+    struct sl_adam_options adam = sl_adam_defaults();
+    momentum.use_nesterov = strcmp(g->optimizer, "nesterov") == 0;
+    if (strcmp(g->optimizer, "adam_lazy") == 0) {
+        adam.beta1 = 0.8;
+        adam.beta2 = 0.95;
+        adam.lazy_mode = true;
+    }
+    if (strcmp(g->optimizer, "sgd") == 0)
+        return sl_sgd(g->rate);
+    if (strncmp(g->optimizer, "adam", 4) == 0)
+        return sl_adam(g->rate, &adam);
+    return sl_momentum(g->rate, 0.9, &momentum);
+}
+
+static size_t expect(const struct golden *g, const char *file, struct program *got)
+{
+    char *rest = mem_must_printf("%s/%s", g->folder, file);
+    bool compared = golden_folder_expect(rest, got);
+    mem_free(rest);
+    return compared;
+}
+
+static void test_zoo_equals_fluid(void **state)
+{
+    (void)state;
+    size_t compared = 0;
+    for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
+        const struct golden *g = &goldens[i];
+        const struct zoo_model *model = zoo_find(g->model);
+        struct program *main = program_new(), *startup = program_new();
+        main->random_seed = startup->random_seed = 1234;
+        sl_net *net = sl_net_new(main, startup);
+        struct zoo_options options = {0};
+        struct zoo_network built = {0};
+        struct sl_error err = {0};
+        if (zoo_parse_hidden(model, g->hidden, &options, &err) < 0)
+            fail_msg("%s", err.text);
+        model->build(net, &options, &built);
+        struct program *test = clone_for_test(main);
+        sl_minimize(net, make_optimizer(g), built.loss);
+        if (sl_net_error(net, &err))
+            fail_msg("%s", err.text);
+        sl_net_free(net);
+        compared += expect(g, "main.pb", main);
+        compared += expect(g, "startup.pb", startup);
+        compared += expect(g, "test.pb", test);
+    }
+    golden_folder_done(compared);
+}
+
+static void test_zoo_names_are_unique_and_found(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < zoo_count(); i++)
+        assert_ptr_equal(zoo_find(zoo_at(i)->name), zoo_at(i));
+    assert_null(zoo_find("nothing"));
+    assert_null(zoo_find(NULL));
+    assert_null(zoo_at(zoo_count()));
+}
+
+static void test_zoo_parses_hidden(void **state)
+{
+    (void)state;
+    const struct zoo_model *digits = zoo_find("recognize_digits");
+    struct zoo_options options = {0};
+    struct sl_error err = {0};
+    assert_int_equal(zoo_parse_hidden(digits, NULL, &options, &err), 0);
+    assert_int_equal(options.hidden_count, 2);
+    assert_int_equal(options.hidden[1], 200);
+    assert_int_equal(zoo_parse_hidden(digits, "5", &options, &err), 0);
+    assert_int_equal(options.hidden_count, 1);
+    static const char *const bad[] = {"", ",", "1,", "a", "1,,2", "0", "-3", "1 2", "99999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(zoo_parse_hidden(digits, bad[i], &options, &err), SL_ERR_INVALID);
+    assert_int_equal(options.hidden_count, 1);
+    assert_int_equal(zoo_parse_hidden(zoo_find("fit_a_line"), "3", &options, &err), SL_ERR_INVALID);
+    assert_int_equal(zoo_parse_hidden(zoo_find("fit_a_line"), NULL, &options, &err), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_zoo_equals_fluid),
+        cmocka_unit_test(test_zoo_names_are_unique_and_found),
+        cmocka_unit_test(test_zoo_parses_hidden),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
