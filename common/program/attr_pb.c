@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each attribute type has one field of the message. Whatever else the message said is kept in `raw`,
-// and raw is only kept when building the message from the attribute would give other bytes.
+// Each attribute type has one field of the message. Whatever else the message said is kept in
+// `raw`, and raw is only kept when building the message from the attribute would give other bytes.
 #include "common/program/attr_pb.h"
 
 #include <string.h>
@@ -24,7 +24,8 @@ static int keep_raw(const Framework__OpDesc__Attr *msg, struct attr *out, struct
 static int build(const struct attr *attr, struct pb_arena *arena, Framework__OpDesc__Attr *msg,
                  struct err *err);
 static int encode_i32(const struct attr *attr, int64_t value, int32_t *out, struct err *err);
-static int encode_i32s(const struct attr *attr, struct pb_arena *arena, int32_t **out, struct err *err);
+static int encode_i32s(const struct attr *attr, struct pb_arena *arena, int32_t **out,
+                       struct err *err);
 static Framework__OpDesc__Attr *unpack_raw(const struct attr *attr, struct pb_arena *arena);
 static int64_t number_i32(const void *items, size_t i);
 static int64_t number_i64(const void *items, size_t i);
@@ -244,13 +245,15 @@ static int build(const struct attr *attr, struct pb_arena *arena, Framework__OpD
 static int encode_i32(const struct attr *attr, int64_t value, int32_t *out, struct err *err)
 {
     if (value < INT32_MIN || value > INT32_MAX)
-        return err_set(err, SL_EINVAL, "attribute %s: %lld does not fit 32 bits; LONG would hold it",
-                       attr->name, (long long)value);
+        return err_set(err, SL_EINVAL,
+                       "attribute %s: %lld does not fit 32 bits; LONG would hold it", attr->name,
+                       (long long)value);
     *out = (int32_t)value;
     return 0;
 }
 
-static int encode_i32s(const struct attr *attr, struct pb_arena *arena, int32_t **out, struct err *err)
+static int encode_i32s(const struct attr *attr, struct pb_arena *arena, int32_t **out,
+                       struct err *err)
 {
     *out = pb_arena_must(arena, attr->count, sizeof **out);
     int rc = 0;

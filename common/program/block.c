@@ -46,7 +46,8 @@ void block_remove_var(struct block *block, const char *name)
     if (!var)
         return;
     size_t at = var_position(block, var);
-    memmove(&block->vars[at], &block->vars[at + 1], (block->vars_count - at - 1) * sizeof *block->vars);
+    memmove(&block->vars[at], &block->vars[at + 1],
+            (block->vars_count - at - 1) * sizeof *block->vars);
     block->vars_count--;
     map_remove(&block->var_by_name, name);
     var_desc_free(var);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operators of a description. Slots and attributes are short lists in the order of the file; look-up
-// is linear. Who changes an operator inside a program calls program_touch.
+// Operators of a description. Slots and attributes are short lists in the order of the file;
+// look-up is linear. Who changes an operator inside a program calls program_touch.
 #include "common/program/op_desc.h"
 
 #include <string.h>
@@ -15,7 +15,8 @@ static void add_argument(struct op_slot **slots, size_t *count, size_t *cap, con
                          const char *arg);
 static void rename_in(struct op_slot *slots, size_t count, const char *from, const char *to);
 static bool mentions(const struct op_slot *slots, size_t count, const char *var);
-static void set_scalar(struct op_desc *op, const char *name, enum attr_type type, int64_t i, float f);
+static void set_scalar(struct op_desc *op, const char *name, enum attr_type type, int64_t i,
+                       float f);
 static void set_numbers(struct op_desc *op, const char *name, enum attr_type type,
                         const int64_t *values, size_t count);
 
@@ -43,7 +44,8 @@ void op_desc_free(struct op_desc *op)
 struct op_desc *op_desc_clone(const struct op_desc *op)
 {
     struct op_desc *clone = op_desc_new(op->type);
-    clone_slots(&clone->inputs, &clone->inputs_count, &clone->inputs_cap, op->inputs, op->inputs_count);
+    clone_slots(&clone->inputs, &clone->inputs_count, &clone->inputs_cap, op->inputs,
+                op->inputs_count);
     clone_slots(&clone->outputs, &clone->outputs_count, &clone->outputs_cap, op->outputs,
                 op->outputs_count);
     if (op->attrs_count)
@@ -54,7 +56,8 @@ struct op_desc *op_desc_clone(const struct op_desc *op)
     clone->has_is_target = op->has_is_target;
     clone->is_target = op->is_target;
     if (op->unknown_bytes) {
-        clone->unknown = memcpy(mem_must_calloc(op->unknown_bytes, 1), op->unknown, op->unknown_bytes);
+        clone->unknown =
+            memcpy(mem_must_calloc(op->unknown_bytes, 1), op->unknown, op->unknown_bytes);
         clone->unknown_bytes = op->unknown_bytes;
     }
     return clone;
@@ -277,8 +280,8 @@ static void clone_slots(struct op_slot **dst, size_t *count, size_t *cap, const 
         for (size_t k = 0; k < src[i].args.count; k++)
             str_list_add(&slot->args, src[i].args.items[k]);
         if (src[i].unknown_bytes) {
-            slot->unknown =
-                memcpy(mem_must_calloc(src[i].unknown_bytes, 1), src[i].unknown, src[i].unknown_bytes);
+            slot->unknown = memcpy(mem_must_calloc(src[i].unknown_bytes, 1), src[i].unknown,
+                                   src[i].unknown_bytes);
             slot->unknown_bytes = src[i].unknown_bytes;
         }
     }
@@ -316,7 +319,8 @@ static bool mentions(const struct op_slot *slots, size_t count, const char *var)
     return false;
 }
 
-static void set_scalar(struct op_desc *op, const char *name, enum attr_type type, int64_t i, float f)
+static void set_scalar(struct op_desc *op, const char *name, enum attr_type type, int64_t i,
+                       float f)
 {
     const struct attr attr = {.name = (char *)(uintptr_t)name, .type = type, .i = i, .f = f};
     op_desc_set_attr(op, &attr);

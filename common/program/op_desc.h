@@ -48,7 +48,8 @@ struct op_desc *op_desc_clone(const struct op_desc *op);
 // Slots. get returns NULL when the op has no such slot.
 struct op_slot *op_desc_input(const struct op_desc *op, const char *slot);
 struct op_slot *op_desc_output(const struct op_desc *op, const char *slot);
-void op_desc_add_input(struct op_desc *op, const char *slot, const char *arg);   // arg NULL: empty slot
+void op_desc_add_input(struct op_desc *op, const char *slot,
+                       const char *arg);   // arg NULL: empty slot
 void op_desc_add_output(struct op_desc *op, const char *slot, const char *arg);
 // The only / first argument of a slot, or NULL.
 const char *op_desc_input1(const struct op_desc *op, const char *slot);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walks the fields of a refused message and of the messages in it, by the schema; the depth is bounded
-// by the schema, which has no recursive message. Runs only to explain an error.
+// Walks the fields of a refused message and of the messages in it, by the schema; the depth is
+// bounded by the schema, which has no recursive message. Runs only to explain an error.
 #include "common/program/pb_damage.h"
 
 #include <stdbool.h>
@@ -16,8 +16,10 @@ struct walk {
     struct err *err;
 };
 
-static int walk_message(struct walk *w, const ProtobufCMessageDescriptor *descriptor, const uint8_t *end);
-static int walk_field(struct walk *w, const ProtobufCMessageDescriptor *descriptor, const uint8_t *end);
+static int walk_message(struct walk *w, const ProtobufCMessageDescriptor *descriptor,
+                        const uint8_t *end);
+static int walk_field(struct walk *w, const ProtobufCMessageDescriptor *descriptor,
+                      const uint8_t *end);
 static int walk_bytes(struct walk *w, const ProtobufCFieldDescriptor *field, uint64_t length,
                       const uint8_t *end);
 static int damaged(struct walk *w, const uint8_t *at, const char *what);
@@ -32,12 +34,14 @@ int pb_damage_explain(const ProtobufCMessageDescriptor *descriptor, const void *
     int rc = walk_message(&w, descriptor, w.start + bytes);
     buf_deinit(&w.path);
     if (!rc)
-        rc = err_set(err, SL_EFORMAT, "it needs too much memory, or a number is longer than its field");
+        rc = err_set(err, SL_EFORMAT,
+                     "it needs too much memory, or a number is longer than its field");
     err_prefix(err, "not a whole %s", descriptor->short_name);
     return rc;
 }
 
-static int walk_message(struct walk *w, const ProtobufCMessageDescriptor *descriptor, const uint8_t *end)
+static int walk_message(struct walk *w, const ProtobufCMessageDescriptor *descriptor,
+                        const uint8_t *end)
 {
     int rc = 0;
     while (!rc && w->at < end)
@@ -45,7 +49,8 @@ static int walk_message(struct walk *w, const ProtobufCMessageDescriptor *descri
     return rc;
 }
 
-static int walk_field(struct walk *w, const ProtobufCMessageDescriptor *descriptor, const uint8_t *end)
+static int walk_field(struct walk *w, const ProtobufCMessageDescriptor *descriptor,
+                      const uint8_t *end)
 {
     const uint8_t *start = w->at;
     uint64_t key, value;
@@ -68,7 +73,8 @@ static int walk_field(struct walk *w, const ProtobufCMessageDescriptor *descript
     case 2:
         if (!take_varint(w, end, &value))
             return damaged(w, start, "a length is cut off");
-        return walk_bytes(w, protobuf_c_message_descriptor_get_field(descriptor, (unsigned)number), value, end);
+        return walk_bytes(w, protobuf_c_message_descriptor_get_field(descriptor, (unsigned)number),
+                          value, end);
     default:
         return damaged(w, start, "no field begins here");
     }
@@ -83,7 +89,8 @@ static int walk_bytes(struct walk *w, const ProtobufCFieldDescriptor *field, uin
     if (field)
         buf_printf(&w->path, " %s", field->name);
     if (length > left)
-        return err_set(w->err, SL_EFORMAT, "cut off: byte %zu, %s: %llu bytes announced, %llu are left",
+        return err_set(w->err, SL_EFORMAT,
+                       "cut off: byte %zu, %s: %llu bytes announced, %llu are left",
                        (size_t)(w->at - w->start), buf_text(&w->path), (unsigned long long)length,
                        (unsigned long long)left);
     if (field && field->type == PROTOBUF_C_TYPE_MESSAGE)

@@ -7,7 +7,8 @@
 
 struct err;
 
-// Sets err to SL_EFORMAT with the byte offset and the field, like "not a whole ProgramDesc: cut off: byte
-// 1234, ProgramDesc blocks ops: 90 bytes announced, 12 are left". For bytes that protobuf-c refused to unpack as a descriptor.
+// Sets err to SL_EFORMAT with the byte offset and the field, like "not a whole ProgramDesc: cut
+// off: byte 1234, ProgramDesc blocks ops: 90 bytes announced, 12 are left". For bytes that
+// protobuf-c refused to unpack as a descriptor.
 int pb_damage_explain(const ProtobufCMessageDescriptor *descriptor, const void *data, size_t bytes,
                       struct err *err);

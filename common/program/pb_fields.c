@@ -16,8 +16,8 @@ int pb_fields_name(bool present, const ProtobufCBinaryData *data, const char *wh
     if (!present)
         return err_set(err, SL_EFORMAT, "no %s", what);
     if (data->len > LIMIT_NAME_BYTES)
-        return err_set(err, SL_EFORMAT, "a %s of %zu bytes, at most %d are possible", what, data->len,
-                       LIMIT_NAME_BYTES);
+        return err_set(err, SL_EFORMAT, "a %s of %zu bytes, at most %d are possible", what,
+                       data->len, LIMIT_NAME_BYTES);
     if (data->len && memchr(data->data, 0, data->len))
         return err_set(err, SL_EFORMAT, "a %s with a NUL byte in it", what);
     *out = data->len ? mem_must_strndup((const char *)data->data, data->len) : mem_must_strdup("");
@@ -55,7 +55,8 @@ int pb_fields_pack(const ProtobufCMessage *msg, uint8_t **out, size_t *out_bytes
     return 0;
 }
 
-int pb_fields_take_unknown(const ProtobufCMessage *msg, uint8_t **out, size_t *out_bytes, struct err *err)
+int pb_fields_take_unknown(const ProtobufCMessage *msg, uint8_t **out, size_t *out_bytes,
+                           struct err *err)
 {
     if (!msg->n_unknown_fields)
         return 0;
@@ -71,12 +72,13 @@ int pb_fields_take_unknown(const ProtobufCMessage *msg, uint8_t **out, size_t *o
     return rc;
 }
 
-int pb_fields_put_unknown(ProtobufCMessage *msg, const uint8_t *data, size_t bytes, struct pb_arena *arena,
-                          struct err *err)
+int pb_fields_put_unknown(ProtobufCMessage *msg, const uint8_t *data, size_t bytes,
+                          struct pb_arena *arena, struct err *err)
 {
     if (!bytes)
         return 0;
-    ProtobufCMessage *bare = protobuf_c_message_unpack(msg->descriptor, &arena->allocator, bytes, data);
+    ProtobufCMessage *bare =
+        protobuf_c_message_unpack(msg->descriptor, &arena->allocator, bytes, data);
     if (!bare)
         return err_set(err, SL_ENOMEM, "no memory for the unknown fields of a message");
     msg->n_unknown_fields = bare->n_unknown_fields;

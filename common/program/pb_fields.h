@@ -22,6 +22,7 @@ int pb_fields_copy(const void *data, size_t bytes, uint8_t **out, struct err *er
 // The message in wire form; NULL when it is empty. SL_ENOMEM.
 int pb_fields_pack(const ProtobufCMessage *msg, uint8_t **out, size_t *out_bytes, struct err *err);
 // The unknown fields of a message in wire form (NULL: none), and back into a message.
-int pb_fields_take_unknown(const ProtobufCMessage *msg, uint8_t **out, size_t *out_bytes, struct err *err);
-int pb_fields_put_unknown(ProtobufCMessage *msg, const uint8_t *data, size_t bytes, struct pb_arena *arena,
-                          struct err *err);
+int pb_fields_take_unknown(const ProtobufCMessage *msg, uint8_t **out, size_t *out_bytes,
+                           struct err *err);
+int pb_fields_put_unknown(ProtobufCMessage *msg, const uint8_t *data, size_t bytes,
+                          struct pb_arena *arena, struct err *err);

@@ -52,7 +52,8 @@ struct program *program_clone(const struct program *program)
     clone->blocks = NULL;
     clone->blocks_count = clone->blocks_cap = 0;
     program_touch(clone);
-    clone->op_compatible_map = clone_bytes(program->op_compatible_map, program->op_compatible_map_bytes);
+    clone->op_compatible_map =
+        clone_bytes(program->op_compatible_map, program->op_compatible_map_bytes);
     clone->op_version_map = clone_bytes(program->op_version_map, program->op_version_map_bytes);
     clone->unknown = clone_bytes(program->unknown, program->unknown_bytes);
     for (size_t i = 0; i < program->blocks_count; i++)
@@ -64,15 +65,16 @@ struct program *program_clone(const struct program *program)
     return clone;
 }
 
-// Revisions are unique in the process, so a plan cached for a freed program never fits a later one that
-// happens to lie at the same address.
+// Revisions are unique in the process, so a plan cached for a freed program never fits a later one
+// that happens to lie at the same address.
 void program_touch(struct program *program)
 {
     static atomic_uint_fast64_t last;
     program->revision = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
-int program_parse(const void *data, size_t bytes, const char *name, struct program **out, struct err *err)
+int program_parse(const void *data, size_t bytes, const char *name, struct program **out,
+                  struct err *err)
 {
     if (bytes > LIMIT_PROGRAM_BYTES)
         return err_set(err, SL_ELIMIT, "%s: %zu bytes, a program has at most %u", name, bytes,

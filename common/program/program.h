@@ -43,9 +43,9 @@ struct program {
     size_t op_version_map_bytes;
     uint8_t *unknown;                   // fields of newer writers, kept as they came
     size_t unknown_bytes;
-    uint64_t revision;                  // grows with every structural change: plans are cached by it
-    // A transpiled program also knows where the slices live (owned; NULL otherwise) and which server
-    // it is for (-1: a trainer's).
+    uint64_t revision;   // grows with every structural change: plans are cached by it
+    // A transpiled program also knows where the slices live (owned; NULL otherwise) and which
+    // server it is for (-1: a trainer's).
     struct slice_map *slices;
     int server;
 };
@@ -56,7 +56,8 @@ struct program *program_clone(const struct program *program);
 void program_touch(struct program *program);    // call after changing ops or variables by hand
 
 // Decodes and checks limits, block indices and required fields. name stands in errors.
-int program_parse(const void *data, size_t bytes, const char *name, struct program **out, struct err *err);
+int program_parse(const void *data, size_t bytes, const char *name, struct program **out,
+                  struct err *err);
 int program_load(const char *path, struct program **out, struct err *err);
 // Serialises; a program that was read and not changed gives the same bytes.
 int program_serialize(const struct program *program, struct buf *out, struct err *err);
@@ -67,7 +68,8 @@ struct block *program_append_block(struct program *program, int parent_idx);
 
 struct var_desc *block_var(const struct block *block, const char *name);       // own only
 struct var_desc *block_find_var(const struct block *block, const char *name);  // ancestors too
-struct var_desc *block_add_var(struct block *block, struct var_desc *take);    // existing name: replaced
+struct var_desc *block_add_var(struct block *block,
+                               struct var_desc *take);   // existing name: replaced
 void block_remove_var(struct block *block, const char *name);
 struct op_desc *block_append_op(struct block *block, struct op_desc *take);
 void block_insert_op(struct block *block, size_t at, struct op_desc *take);

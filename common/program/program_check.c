@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks of a description against itself. It only reads; it goes on after a problem, so that one run
-// names them all.
+// Checks of a description against itself. It only reads; it goes on after a problem, so that one
+// run names them all.
 #include "common/program/program_check.h"
 
 #include <string.h>
@@ -58,8 +58,10 @@ static bool *mark_used_blocks(const struct program *program)
 
 static void check_block(const struct block *block, struct str_list *out)
 {
-    if (block->idx ? block->parent_idx < 0 || block->parent_idx >= block->idx : block->parent_idx != -1)
-        str_list_addf(out, "block %d: parent %d does not come before it", block->idx, block->parent_idx);
+    if (block->idx ? block->parent_idx < 0 || block->parent_idx >= block->idx
+                   : block->parent_idx != -1)
+        str_list_addf(out, "block %d: parent %d does not come before it", block->idx,
+                      block->parent_idx);
     check_vars(block, out);
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
@@ -86,8 +88,8 @@ static void check_vars(const struct block *block, struct str_list *out)
                 dims.d[d] = 1;
         char text[DIMS_TEXT_MAX];
         if (!dims_count(&dims, dtype_bytes((enum dtype)var->dtype), &count))
-            str_list_addf(out, "block %d: variable %s has impossible dims %s", block->idx, var->name,
-                          dims_format(&var->dims, text));
+            str_list_addf(out, "block %d: variable %s has impossible dims %s", block->idx,
+                          var->name, dims_format(&var->dims, text));
         if (var->persistable && !dtype_is_valid(var->dtype))
             str_list_addf(out, "block %d: variable %s has element type %d, which holds no numbers",
                           block->idx, var->name, var->dtype);
@@ -102,7 +104,8 @@ static void check_inputs(const struct block *block, size_t op, struct str_list *
         for (size_t k = 0; k < desc->inputs[i].args.count; k++) {
             const char *arg = desc->inputs[i].args.items[k];
             if (strcmp(arg, EMPTY_ARG) && !block_find_var(block, arg))
-                str_list_addf(out, "block %d, op %zu, %s: input %s: variable %s is declared nowhere",
+                str_list_addf(out,
+                              "block %d, op %zu, %s: input %s: variable %s is declared nowhere",
                               block->idx, op, desc->type, desc->inputs[i].name, arg);
         }
 }
@@ -116,8 +119,9 @@ static void check_block_attrs(const struct block *block, size_t op, struct str_l
         for (size_t k = 0; k < count; k++) {
             int64_t idx = attr_block(attr, k);
             if (idx < 0 || (uint64_t)idx >= block->program->blocks_count)
-                str_list_addf(out, "block %d, op %zu, %s: attribute %s names block %lld of %zu", block->idx,
-                              op, desc->type, attr->name, (long long)idx, block->program->blocks_count);
+                str_list_addf(out, "block %d, op %zu, %s: attribute %s names block %lld of %zu",
+                              block->idx, op, desc->type, attr->name, (long long)idx,
+                              block->program->blocks_count);
         }
     }
 }

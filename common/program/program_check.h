@@ -8,7 +8,8 @@
 struct program;
 struct str_list;
 
-// Appends one sentence a problem, with block, op index, op type and variable: inputs that no visible
-// block declares, BLOCK attributes that name no block, a parent that does not come before its block,
-// impossible shapes. Blocks that no operator refers to are left alone. Returns how many were found.
+// Appends one sentence a problem, with block, op index, op type and variable: inputs that no
+// visible block declares, BLOCK attributes that name no block, a parent that does not come before
+// its block, impossible shapes. Blocks that no operator refers to are left alone. Returns how many
+// were found.
 size_t program_check(const struct program *program, struct str_list *out_problems);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ProgramDesc both ways. Decoding unpacks into a capped arena and then copies out what it checks, so
-// nothing of protobuf-c outlives the call; encoding builds messages that borrow the program's
+// ProgramDesc both ways. Decoding unpacks into a capped arena and then copies out what it checks,
+// so nothing of protobuf-c outlives the call; encoding builds messages that borrow the program's
 // texts. Nesting is bounded by the schema, which has no recursive message.
 #include "common/program/program_pb.h"
 
@@ -16,8 +16,8 @@
 #include "common/program/program.h"
 #include "common/program/var_pb.h"
 
-// A message in memory is larger than on the wire: 2 bytes of an empty message become about 100. Real
-// programs need 4 to 10 times their size.
+// A message in memory is larger than on the wire: 2 bytes of an empty message become about 100.
+// Real programs need 4 to 10 times their size.
 #define ARENA_BYTES_MIN ((size_t)64 << 20)
 #define ARENA_BYTES_PER_BYTE 24
 
@@ -30,8 +30,8 @@ static int decode_slots(Framework__OpDesc__Var *const *msgs, size_t count, struc
 static int decode_slot(const Framework__OpDesc__Var *msg, struct op_slot *slot, struct err *err);
 static int encode_program(const struct program *program, struct pb_arena *arena,
                           Framework__ProgramDesc *msg, struct err *err);
-static int encode_block(const struct block *block, struct pb_arena *arena, Framework__BlockDesc **out,
-                        struct err *err);
+static int encode_block(const struct block *block, struct pb_arena *arena,
+                        Framework__BlockDesc **out, struct err *err);
 static int encode_op(const struct op_desc *op, struct pb_arena *arena, Framework__OpDesc **out,
                      struct err *err);
 static int encode_slots(const struct op_slot *slots, size_t count, struct pb_arena *arena,
@@ -42,7 +42,8 @@ int program_pb_decode(const void *data, size_t bytes, struct program *out, struc
 {
     struct pb_arena arena;
     pb_arena_init(&arena, ARENA_BYTES_MIN + bytes * ARENA_BYTES_PER_BYTE);
-    const Framework__ProgramDesc *msg = framework__program_desc__unpack(&arena.allocator, bytes, data);
+    const Framework__ProgramDesc *msg =
+        framework__program_desc__unpack(&arena.allocator, bytes, data);
     int rc = msg ? decode_program(msg, out, err)
                  : pb_damage_explain(&framework__program_desc__descriptor, data, bytes, err);
     pb_arena_deinit(&arena);
@@ -66,7 +67,8 @@ static int decode_program(const Framework__ProgramDesc *msg, struct program *out
     if (!msg->n_blocks)
         return err_set(err, SL_EFORMAT, "no blocks: not a ProgramDesc, or an empty file");
     if (msg->n_blocks > LIMIT_BLOCKS)
-        return err_set(err, SL_ELIMIT, "%zu blocks, at most %d are possible", msg->n_blocks, LIMIT_BLOCKS);
+        return err_set(err, SL_ELIMIT, "%zu blocks, at most %d are possible", msg->n_blocks,
+                       LIMIT_BLOCKS);
     out->has_version = msg->version != NULL;
     out->version = msg->version && msg->version->has_version ? msg->version->version : 0;
     int rc = pb_fields_take_unknown(&msg->base, &out->unknown, &out->unknown_bytes, err);
@@ -76,14 +78,16 @@ static int decode_program(const Framework__ProgramDesc *msg, struct program *out
         out->op_compatible_map_bytes = msg->op_compatible_map.len;
     }
     if (!rc && msg->has_op_version_map) {
-        rc = pb_fields_copy(msg->op_version_map.data, msg->op_version_map.len, &out->op_version_map, err);
+        rc = pb_fields_copy(msg->op_version_map.data, msg->op_version_map.len, &out->op_version_map,
+                            err);
         out->op_version_map_bytes = msg->op_version_map.len;
     }
     for (size_t i = 0; !rc && i < msg->n_blocks; i++) {
         const Framework__BlockDesc *from = msg->blocks[i];
         int parent_max = (int)i - 1;
         if (!from->has_idx || !from->has_parent_idx || from->idx != (int)i)
-            rc = err_set(err, SL_EFORMAT, "block %zu: its index or its parent is missing or wrong", i);
+            rc = err_set(err, SL_EFORMAT, "block %zu: its index or its parent is missing or wrong",
+                         i);
         else if (from->parent_idx > parent_max || from->parent_idx < (i ? 0 : -1))
             rc = err_set(err, SL_EFORMAT, "block %zu: parent %d does not come before it", i,
                          (int)from->parent_idx);
@@ -100,7 +104,8 @@ static int decode_block(const Framework__BlockDesc *msg, struct block *block, st
     block->has_forward_block_idx = msg->has_forward_block_idx;
     block->forward_block_idx = msg->has_forward_block_idx ? msg->forward_block_idx : -1;
     if (msg->n_vars > LIMIT_VARS_PER_BLOCK || msg->n_ops > LIMIT_OPS_PER_BLOCK)
-        return err_set(err, SL_ELIMIT, "%zu variables and %zu operators, at most %u and %u are possible",
+        return err_set(err, SL_ELIMIT,
+                       "%zu variables and %zu operators, at most %u and %u are possible",
                        msg->n_vars, msg->n_ops, LIMIT_VARS_PER_BLOCK, LIMIT_OPS_PER_BLOCK);
     int rc = pb_fields_take_unknown(&msg->base, &block->unknown, &block->unknown_bytes, err);
     if (!rc)
@@ -144,7 +149,8 @@ static int decode_op(const Framework__OpDesc *msg, struct op_desc **out, struct 
     mem_free(type);
     op->has_is_target = msg->has_is_target;
     op->is_target = msg->has_is_target && msg->is_target;
-    rc = decode_slots(msg->inputs, msg->n_inputs, &op->inputs, &op->inputs_count, &op->inputs_cap, err);
+    rc = decode_slots(msg->inputs, msg->n_inputs, &op->inputs, &op->inputs_count, &op->inputs_cap,
+                      err);
     if (!rc)
         rc = decode_slots(msg->outputs, msg->n_outputs, &op->outputs, &op->outputs_count,
                           &op->outputs_cap, err);
@@ -209,8 +215,10 @@ static int encode_program(const struct program *program, struct pb_arena *arena,
     msg->op_compatible_map =
         (ProtobufCBinaryData){program->op_compatible_map_bytes, program->op_compatible_map};
     msg->has_op_version_map = program->op_version_map != NULL;
-    msg->op_version_map = (ProtobufCBinaryData){program->op_version_map_bytes, program->op_version_map};
-    int rc = pb_fields_put_unknown(&msg->base, program->unknown, program->unknown_bytes, arena, err);
+    msg->op_version_map =
+        (ProtobufCBinaryData){program->op_version_map_bytes, program->op_version_map};
+    int rc =
+        pb_fields_put_unknown(&msg->base, program->unknown, program->unknown_bytes, arena, err);
     for (size_t i = 0; !rc && i < msg->n_blocks; i++) {
         rc = encode_block(program->blocks[i], arena, &msg->blocks[i], err);
         if (rc)
@@ -219,8 +227,8 @@ static int encode_program(const struct program *program, struct pb_arena *arena,
     return rc;
 }
 
-static int encode_block(const struct block *block, struct pb_arena *arena, Framework__BlockDesc **out,
-                        struct err *err)
+static int encode_block(const struct block *block, struct pb_arena *arena,
+                        Framework__BlockDesc **out, struct err *err)
 {
     Framework__BlockDesc *msg = pb_arena_must(arena, 1, sizeof *msg);
     framework__block_desc__init(msg);
@@ -282,7 +290,8 @@ static int encode_slots(const struct op_slot *slots, size_t count, struct pb_are
         msg->arguments = pb_arena_must(arena, msg->n_arguments, sizeof *msg->arguments);
         for (size_t k = 0; k < msg->n_arguments; k++)
             msg->arguments[k] = pb_fields_borrow(slots[i].args.items[k]);
-        rc = pb_fields_put_unknown(&msg->base, slots[i].unknown, slots[i].unknown_bytes, arena, err);
+        rc =
+            pb_fields_put_unknown(&msg->base, slots[i].unknown, slots[i].unknown_bytes, arena, err);
     }
     return rc;
 }

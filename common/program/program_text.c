@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Canonical text. A program becomes a list of parts: each block has sorted variable lines and one text
-// an operator, in order. Format prints the parts, diff compares them, so the two cannot disagree.
+// Canonical text. A program becomes a list of parts: each block has sorted variable lines and one
+// text an operator, in order. Format prints the parts, diff compares them, so the two cannot
+// disagree.
 #include "common/program/program_text.h"
 
 #include <inttypes.h>
@@ -31,7 +32,8 @@ static void put_name(const char *name, struct buf *out);
 static int compare_slots(const void *a, const void *b);
 static int compare_attrs(const void *a, const void *b);
 static void put_block_head(const struct block *block, struct buf *out);
-static size_t diff_block(const struct block *a, const struct block *b, size_t hunks, struct buf *out);
+static size_t diff_block(const struct block *a, const struct block *b, size_t hunks,
+                         struct buf *out);
 static size_t diff_vars(const struct block *a, const struct block *b, struct buf *out);
 static size_t diff_ops(const struct block *a, const struct block *b, size_t hunks, struct buf *out);
 static void put_only_in(const char *text, const char *other, char sign, struct buf *out);
@@ -260,7 +262,8 @@ static void put_block_head(const struct block *block, struct buf *out)
 }
 
 // Appends hunks as long as there are few; returns how many there are.
-static size_t diff_block(const struct block *a, const struct block *b, size_t hunks, struct buf *out)
+static size_t diff_block(const struct block *a, const struct block *b, size_t hunks,
+                         struct buf *out)
 {
     size_t found = 0;
     struct buf head_a, head_b, spare;
@@ -288,7 +291,9 @@ static size_t diff_vars(const struct block *a, const struct block *b, struct buf
     list_vars(a, &left);
     list_vars(b, &right);
     while (i < left.count || k < right.count) {
-        int order = i == left.count ? 1 : k == right.count ? -1 : strcmp(left.items[i], right.items[k]);
+        int order = i == left.count    ? 1
+                    : k == right.count ? -1
+                                       : strcmp(left.items[i], right.items[k]);
         if (!order) {
             i++, k++;
             continue;
@@ -296,7 +301,8 @@ static size_t diff_vars(const struct block *a, const struct block *b, struct buf
         if (!lines++)
             buf_printf(out, "block %d, variables:\n", a->idx);
         if (lines <= HUNKS_MAX)
-            buf_printf(out, "%c %s\n", order < 0 ? '-' : '+', order < 0 ? left.items[i] : right.items[k]);
+            buf_printf(out, "%c %s\n", order < 0 ? '-' : '+',
+                       order < 0 ? left.items[i] : right.items[k]);
         if (order < 0)
             i++;
         else

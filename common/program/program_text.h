@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The canonical text of a program, and the difference between two. Equal programs give equal text:
-// operators in order; variables, slots and attributes sorted; INT and BOOLEAN unified; op_callstack,
-// op_namescope and the digits of __control_var@... left out; tmp_dc_output_N numbered modulo 4.
+// operators in order; variables, slots and attributes sorted; INT and BOOLEAN unified;
+// op_callstack, op_namescope and the digits of __control_var@... left out; tmp_dc_output_N numbered
+// modulo 4.
 #pragma once
 
 #include <stdbool.h>

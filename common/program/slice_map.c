@@ -68,7 +68,8 @@ int slice_map_finish(struct slice_map *map, struct err *err)
 {
     if (map->servers < 0 || map->servers > LIMIT_SERVERS || map->trainers < 0 ||
         map->trainers > LIMIT_TRAINERS)
-        return err_set(err, SL_ELIMIT, "slice map: %d servers and %d trainers, at most %d and %d are possible",
+        return err_set(err, SL_ELIMIT,
+                       "slice map: %d servers and %d trainers, at most %d and %d are possible",
                        map->servers, map->trainers, LIMIT_SERVERS, LIMIT_TRAINERS);
     if (map->vars_count)
         qsort(map->vars, map->vars_count, sizeof *map->vars, compare_vars);
@@ -133,14 +134,16 @@ void slice_map_format(const struct slice_map *map, struct buf *out)
                    var->replicated ? "replicated" : "cut");
         for (size_t k = 0; k < var->slices_count; k++) {
             const struct slice *slice = &var->slices[k];
-            buf_printf(out, "slice %d %" PRId64 " %" PRId64 " ", slice->server, slice->row, slice->rows);
+            buf_printf(out, "slice %d %" PRId64 " %" PRId64 " ", slice->server, slice->row,
+                       slice->rows);
             put_name(out, slice->name);
             buf_printf(out, "\n");
         }
     }
 }
 
-int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const char *name, struct err *err)
+int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const char *name,
+                    struct err *err)
 {
     struct slice_map map;
     struct slice_var *current = NULL;
@@ -214,8 +217,10 @@ static int check_var(const struct slice_map *map, const struct slice_var *var, s
 {
     uint64_t count;
     int64_t rows = var->dims.rank ? var->dims.d[0] : 1, next = 0;
-    if (!dtype_is_valid((int)var->dtype) || !dims_count(&var->dims, dtype_bytes(var->dtype), &count))
-        return err_set(err, SL_EINVAL, "slice map: variable %s has no valid shape and type", var->name);
+    if (!dtype_is_valid((int)var->dtype) ||
+        !dims_count(&var->dims, dtype_bytes(var->dtype), &count))
+        return err_set(err, SL_EINVAL, "slice map: variable %s has no valid shape and type",
+                       var->name);
     if (!var->slices_count)
         return err_set(err, SL_EINVAL, "slice map: variable %s is on no server", var->name);
     for (size_t k = 0; k < var->slices_count; k++) {
@@ -234,7 +239,8 @@ static int check_var(const struct slice_map *map, const struct slice_var *var, s
         next += slice->rows;
     }
     if (next != rows)
-        return err_set(err, SL_EINVAL, "slice map: rows %" PRId64 "..%" PRId64 " of variable %s are on no server",
+        return err_set(err, SL_EINVAL,
+                       "slice map: rows %" PRId64 "..%" PRId64 " of variable %s are on no server",
                        next, rows, var->name);
     return 0;
 }
@@ -299,8 +305,9 @@ static int parse_line(struct slice_map *map, struct str_list *words, struct slic
     int64_t row, rows;
     char *name;
     if (words->count != 5 || strcmp(words->items[0], "slice") || !*current ||
-        !take_int(words->items[1], LIMIT_SERVERS, &server) || !str_parse_i64(words->items[2], &row) ||
-        !str_parse_i64(words->items[3], &rows) || !take_name(words->items[4], &name))
+        !take_int(words->items[1], LIMIT_SERVERS, &server) ||
+        !str_parse_i64(words->items[2], &row) || !str_parse_i64(words->items[3], &rows) ||
+        !take_name(words->items[4], &name))
         return SL_EFORMAT;
     slice_var_add(*current, server, row, rows, name);
     mem_free(name);

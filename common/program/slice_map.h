@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which rows of which variable live on which server. The transpiler makes it; `sluice transpile`
-// writes it as slice_map.json; servers and trainers agree on it in the hello (its hash is the topology).
+// writes it as slice_map.json; servers and trainers agree on it in the hello (its hash is the
+// topology).
 #pragma once
 
 #include <stdbool.h>
@@ -16,8 +17,8 @@ struct err;
 // One slice: rows [row, row + rows) of a variable, held by server (index into the endpoints).
 struct slice {
     int server;
-    int64_t row, rows;              // along dim 0; a 0- or 1-element variable has row 0, rows dims[0]
-    char *name;                     // on the server: "fc_0.w_0.block1", "fc_0.w_0", "fc_0.w_0_moment1_0"
+    int64_t row, rows;   // along dim 0; a 0- or 1-element variable has row 0, rows dims[0]
+    char *name;          // on the server: "fc_0.w_0.block1", "fc_0.w_0", "fc_0.w_0_moment1_0"
 };
 
 enum slice_role { SLICE_PARAM, SLICE_STATE, SLICE_GRAD };
@@ -27,7 +28,7 @@ enum slice_role { SLICE_PARAM, SLICE_STATE, SLICE_GRAD };
 struct slice_var {
     char *name;                     // single-machine name: "fc_0.w_0"
     enum slice_role role;
-    char *param;                    // STATE and GRAD: the parameter it belongs to, or NULL (learning rate)
+    char *param;   // STATE and GRAD: the parameter it belongs to, or NULL (learning rate)
     enum dtype dtype;
     struct dims dims;               // full shape
     bool replicated;
@@ -55,9 +56,11 @@ const struct slice_var *slice_map_find(const struct slice_map *map, const char *
 // The slice called name on server, with its variable; NULL when there is none.
 const struct slice *slice_map_on_server(const struct slice_map *map, int server, const char *name,
                                         const struct slice_var **out_var);
-// Line-based canonical text (one line a variable, one a slice), and back. parse checks as finish does.
+// Line-based canonical text (one line a variable, one a slice), and back. parse checks as finish
+// does.
 void slice_map_format(const struct slice_map *map, struct buf *out);
-int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const char *name, struct err *err);
+int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const char *name,
+                    struct err *err);
 void slice_map_copy(struct slice_map *dst, const struct slice_map *src);
 const char *slice_map_role_name(enum slice_role role);          // "param", "state", "grad"
 // 64-bit hash over everything but endpoints: equal topologies hash equal on every process.

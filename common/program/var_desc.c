@@ -34,9 +34,11 @@ struct var_desc *var_desc_clone(const struct var_desc *var)
     *clone = *var;
     clone->name = mem_must_strdup(var->name);
     if (var->raw_type)
-        clone->raw_type = memcpy(mem_must_calloc(var->raw_type_bytes, 1), var->raw_type, var->raw_type_bytes);
+        clone->raw_type =
+            memcpy(mem_must_calloc(var->raw_type_bytes, 1), var->raw_type, var->raw_type_bytes);
     if (var->unknown)
-        clone->unknown = memcpy(mem_must_calloc(var->unknown_bytes, 1), var->unknown, var->unknown_bytes);
+        clone->unknown =
+            memcpy(mem_must_calloc(var->unknown_bytes, 1), var->unknown, var->unknown_bytes);
     return clone;
 }
 

@@ -12,11 +12,13 @@
 #include "common/program/pb_fields.h"
 
 static int decode_type(const Framework__VarType *msg, struct var_desc *out, struct err *err);
-static int decode_tensor(const Framework__VarType__TensorDesc *msg, struct var_desc *out, struct err *err);
+static int decode_tensor(const Framework__VarType__TensorDesc *msg, struct var_desc *out,
+                         struct err *err);
 static int keep_raw(const Framework__VarType *msg, struct var_desc *out, struct err *err);
 static bool same_type(const struct var_desc *a, const struct var_desc *b);
 static Framework__VarType *build_type(const struct var_desc *var, struct pb_arena *arena);
-static Framework__VarType__TensorDesc *build_tensor(const struct var_desc *var, struct pb_arena *arena);
+static Framework__VarType__TensorDesc *build_tensor(const struct var_desc *var,
+                                                    struct pb_arena *arena);
 static Framework__VarType *type_as_read(const struct var_desc *var, struct pb_arena *arena);
 
 int var_pb_decode(const Framework__VarDesc *msg, struct var_desc **out, struct err *err)
@@ -87,12 +89,14 @@ static int decode_type(const Framework__VarType *msg, struct var_desc *out, stru
     return tensor ? decode_tensor(tensor, out, err) : 0;
 }
 
-static int decode_tensor(const Framework__VarType__TensorDesc *msg, struct var_desc *out, struct err *err)
+static int decode_tensor(const Framework__VarType__TensorDesc *msg, struct var_desc *out,
+                         struct err *err)
 {
     if (!msg->has_data_type)
         return err_set(err, SL_EFORMAT, "its tensor has no data_type");
     if (msg->n_dims > LIMIT_RANK)
-        return err_set(err, SL_EFORMAT, "%zu dimensions, at most %d are possible", msg->n_dims, LIMIT_RANK);
+        return err_set(err, SL_EFORMAT, "%zu dimensions, at most %d are possible", msg->n_dims,
+                       LIMIT_RANK);
     out->dtype = (int)msg->data_type;
     out->dims = dims_make((int)msg->n_dims, msg->dims);
     return 0;
@@ -158,7 +162,8 @@ static Framework__VarType *build_type(const struct var_desc *var, struct pb_aren
     return msg;
 }
 
-static Framework__VarType__TensorDesc *build_tensor(const struct var_desc *var, struct pb_arena *arena)
+static Framework__VarType__TensorDesc *build_tensor(const struct var_desc *var,
+                                                    struct pb_arena *arena)
 {
     Framework__VarType__TensorDesc *msg = pb_arena_must(arena, 1, sizeof *msg);
     framework__var_type__tensor_desc__init(msg);

@@ -19,4 +19,4 @@ enum dtype {
 
 bool dtype_is_valid(int number);
 size_t dtype_bytes(enum dtype dtype);        // 1, 2, 4 or 8; 0 for an invalid one
-const char *dtype_name(int dtype);           // "float32", "int64", ...; "unknown dtype" for the rest
+const char *dtype_name(int dtype);   // "float32", "int64", ...; "unknown dtype" for the rest

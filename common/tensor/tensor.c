@@ -2,7 +2,8 @@
 // Dense tensors. Memory is in one of three states:
 //   empty     storage NULL, data NULL
 //   shared    storage counts its users; data points anywhere inside it
-//   borrowed  storage NULL, data set: another owner keeps it alive, nothing here frees or replaces it
+//   borrowed  storage NULL, data set: another owner keeps it alive, nothing here frees or replaces
+//   it
 // capacity_bytes is what this tensor may use from data on, so a view can never grow over its
 // neighbours. The reference count is atomic, because a push may outlive the step on another thread;
 // everything else of a tensor belongs to one thread at a time.
@@ -88,7 +89,8 @@ uint64_t tensor_bytes(const struct tensor *t)
 int tensor_share_rows(struct tensor *dst, const struct tensor *src, int64_t row, int64_t rows)
 {
     ASSERT(dst != src);
-    if (src->dims.rank < 1 || row < 0 || rows < 0 || row > src->dims.d[0] || rows > src->dims.d[0] - row)
+    if (src->dims.rank < 1 || row < 0 || rows < 0 || row > src->dims.d[0] ||
+        rows > src->dims.d[0] - row)
         return SL_EINVAL;
     uint64_t row_bytes =
         (uint64_t)dims_product(&src->dims, 1, src->dims.rank) * dtype_bytes(src->dtype);

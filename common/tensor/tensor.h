@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A dense tensor with LoD. Storage is shared by reference (views of rows, split by reference) or
 // borrowed from an owner outside (a server's state, a gradient slot).
-// Invariant: data points at count * dtype_bytes(dtype) readable bytes whenever dtype and dims are set.
+// Invariant: data points at count * dtype_bytes(dtype) readable bytes whenever dtype and dims are
+// set.
 #pragma once
 
 #include <stdbool.h>
@@ -52,9 +53,9 @@ void tensor_move(struct tensor *dst, struct tensor *src);            // src beco
 
 int tensor_set_lod(struct tensor *t, int levels, const struct lod_level *lod);   // copies
 void tensor_clear_lod(struct tensor *t);
-// Do the levels describe sequences: each begins with 0 and never goes down, and ends at the number of
-// sequences of the next level, the last one at dims[0]? True without LoD. To be asked before offsets
-// from outside (fed or loaded) are used as indices.
+// Do the levels describe sequences: each begins with 0 and never goes down, and ends at the number
+// of sequences of the next level, the last one at dims[0]? True without LoD. To be asked before
+// offsets from outside (fed or loaded) are used as indices.
 bool tensor_lod_is_valid(const struct tensor *t);
 
 static inline float *tensor_f32(const struct tensor *t) { return (float *)t->data; }

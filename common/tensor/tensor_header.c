@@ -51,8 +51,9 @@ int tensor_header_read(const struct tensor_io_source *source, uint64_t offset,
     struct cursor c = {source, offset, err};
     struct tensor_io_header header = {.kind = kind};
     if (offset > source->size)
-        return err_set(err, SL_EFORMAT, "%s: byte %" PRIu64 " lies behind the end (%" PRIu64 " bytes)",
-                       source->name, offset, source->size);
+        return err_set(err, SL_EFORMAT,
+                       "%s: byte %" PRIu64 " lies behind the end (%" PRIu64 " bytes)", source->name,
+                       offset, source->size);
     int rc = parse(&c, kind, &header);
     if (rc) {
         tensor_io_header_deinit(&header);
@@ -97,7 +98,8 @@ static int read_lod(struct cursor *c, struct tensor_io_header *out)
         return rc;
     if (levels > LIMIT_LOD_LEVELS)
         return err_set(c->err, SL_EFORMAT,
-                       "%s: byte %" PRIu64 ": LoD level count %" PRIu64 ", at most %d are possible: "
+                       "%s: byte %" PRIu64 ": LoD level count %" PRIu64
+                       ", at most %d are possible: "
                        "not a LoDTensor file?",
                        c->source->name, c->offset - sizeof levels, levels, LIMIT_LOD_LEVELS);
     if (!levels)
@@ -233,8 +235,8 @@ static int check_shape(struct cursor *c, uint64_t start, struct tensor_io_header
     out->data_bytes = count * dtype_bytes(out->dtype);
     if (out->data_bytes > left)
         return err_set(c->err, SL_EFORMAT,
-                       "%s: cut off: dims %s of %s need %" PRIu64 " bytes of data from byte %" PRIu64
-                       " on, the file has %" PRIu64,
+                       "%s: cut off: dims %s of %s need %" PRIu64
+                       " bytes of data from byte %" PRIu64 " on, the file has %" PRIu64,
                        c->source->name, dims_format(&out->dims, text), dtype_name((int)out->dtype),
                        out->data_bytes, c->offset, left);
     if (out->kind == VARIABLE_SELECTED_ROWS &&
@@ -251,7 +253,8 @@ static int take(struct cursor *c, const char *field, void *out, uint64_t bytes)
     uint64_t left = c->source->size - c->offset;
     if (bytes > left)
         return err_set(c->err, SL_EFORMAT,
-                       "%s: cut off at byte %" PRIu64 ": %s needs %" PRIu64 " bytes, %" PRIu64 " are left",
+                       "%s: cut off at byte %" PRIu64 ": %s needs %" PRIu64 " bytes, %" PRIu64
+                       " are left",
                        c->source->name, c->offset, field, bytes, left);
     int rc = c->source->read(c->source->self, c->offset, out, bytes, c->err);
     if (!rc)
@@ -272,7 +275,8 @@ static int take_version(struct cursor *c, const char *field)
 
 static int bad(struct cursor *c, const char *what)
 {
-    return err_set(c->err, SL_EFORMAT, "%s: before byte %" PRIu64 ": %s", c->source->name, c->offset, what);
+    return err_set(c->err, SL_EFORMAT, "%s: before byte %" PRIu64 ": %s", c->source->name,
+                   c->offset, what);
 }
 
 static bool wire_varint(struct wire *w, uint64_t *out)

@@ -25,7 +25,8 @@ struct file {
 static int file_read(void *self, uint64_t offset, void *out, size_t bytes, struct err *err);
 static int memory_read(void *self, uint64_t offset, void *out, size_t bytes, struct err *err);
 static int read_variable(const struct tensor_io_source *source, uint64_t offset,
-                         const struct tensor_io_header *header, struct variable *out, struct err *err);
+                         const struct tensor_io_header *header, struct variable *out,
+                         struct err *err);
 static int encode(const struct variable *var, struct buf *head, const struct tensor **out_data);
 
 int tensor_io_open(struct tensor_io_source *out, const char *path, struct err *err)
@@ -69,17 +70,19 @@ void tensor_io_close(struct tensor_io_source *source)
     }
 }
 
-void tensor_io_memory(struct tensor_io_source *out, const void *data, size_t bytes, const char *name)
+void tensor_io_memory(struct tensor_io_source *out, const void *data, size_t bytes,
+                      const char *name)
 {
     // The source never writes through self.
     *out = (struct tensor_io_source){memory_read, (void *)(uintptr_t)data, bytes, name};
 }
 
-int tensor_io_read_header(const struct tensor_io_source *source, uint64_t offset, enum variable_kind kind,
-                          struct tensor_io_header *out, struct err *err)
+int tensor_io_read_header(const struct tensor_io_source *source, uint64_t offset,
+                          enum variable_kind kind, struct tensor_io_header *out, struct err *err)
 {
     if (kind == VARIABLE_EMPTY)
-        return err_set(err, SL_EINVAL, "%s: neither a tensor nor selected rows are expected", source->name);
+        return err_set(err, SL_EINVAL, "%s: neither a tensor nor selected rows are expected",
+                       source->name);
     return tensor_header_read(source, offset, kind, out, err);
 }
 
@@ -104,18 +107,22 @@ int tensor_io_read_rows(const struct tensor_io_source *source, uint64_t offset,
     if (rows == -1 && row == 0) {
         rows = dims.rank ? dims.d[0] : 1;
     } else if (dims.rank < 1 || row < 0 || rows < 0 || row > dims.d[0] || rows > dims.d[0] - row) {
-        return err_set(err, SL_EMISMATCH, "%s: rows %" PRId64 "..%" PRId64 " are not within dims %s",
-                       source->name, row, row + rows, dims_format(&dims, text));
+        return err_set(err, SL_EMISMATCH,
+                       "%s: %" PRId64 " rows from row %" PRId64 " are not within dims %s",
+                       source->name, rows, row, dims_format(&dims, text));
     } else {
         dims.d[0] = rows;
-        skip = (uint64_t)row * (uint64_t)dims_product(&dims, 1, dims.rank) * dtype_bytes(header->dtype);
+        skip = (uint64_t)row * (uint64_t)dims_product(&dims, 1, dims.rank) *
+               dtype_bytes(header->dtype);
     }
     int rc = tensor_resize(out, header->dtype, &dims);
     if (rc)
-        return err_set(err, rc, "%s: no room for dims %s of %s: %s", source->name, dims_format(&dims, text),
-                       dtype_name((int)header->dtype), err_name(rc));
+        return err_set(err, rc, "%s: no room for dims %s of %s: %s", source->name,
+                       dims_format(&dims, text), dtype_name((int)header->dtype), err_name(rc));
     uint64_t bytes = tensor_bytes(out);
-    return bytes ? source->read(source->self, offset + header->data_offset + skip, out->data, bytes, err) : 0;
+    return bytes ? source->read(source->self, offset + header->data_offset + skip, out->data, bytes,
+                                err)
+                 : 0;
 }
 
 int tensor_io_read(const struct tensor_io_source *source, uint64_t offset, enum variable_kind kind,
@@ -209,7 +216,8 @@ static int memory_read(void *self, uint64_t offset, void *out, size_t bytes, str
 }
 
 static int read_variable(const struct tensor_io_source *source, uint64_t offset,
-                         const struct tensor_io_header *header, struct variable *out, struct err *err)
+                         const struct tensor_io_header *header, struct variable *out,
+                         struct err *err)
 {
     if (header->kind == VARIABLE_TENSOR) {
         struct tensor *t = variable_tensor(out);
@@ -221,7 +229,8 @@ static int read_variable(const struct tensor_io_source *source, uint64_t offset,
     struct selected_rows *sr = variable_rows(out);
     int rc = selected_rows_resize(sr, header->rows_count);
     if (rc)
-        return err_set(err, rc, "%s: no room for %zu row indices", source->name, header->rows_count);
+        return err_set(err, rc, "%s: no room for %zu row indices", source->name,
+                       header->rows_count);
     if (header->rows_count)
         memcpy(sr->rows, header->rows, header->rows_count * sizeof *sr->rows);
     sr->height = header->height;

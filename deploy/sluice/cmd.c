@@ -31,9 +31,11 @@ int cmd_expect(const struct cmd *cmd, int argc, char **argv, int count)
 {
     for (int i = 0; i < argc; i++)
         if (argv[i][0] == '-' && argv[i][1])
-            return cmd_usage(cmd, "unknown option %s (a file of that name: ./%s)", argv[i], argv[i]);
+            return cmd_usage(cmd, "unknown option %s (a file of that name: ./%s)", argv[i],
+                             argv[i]);
     if (argc < count)
-        return cmd_usage(cmd, "%d argument%s expected, %d given", count, count == 1 ? "" : "s", argc);
+        return cmd_usage(cmd, "%d argument%s expected, %d given", count, count == 1 ? "" : "s",
+                         argc);
     if (argc > count)
         return cmd_usage(cmd, "one argument too many: %s", argv[count]);
     return CMD_OK;

@@ -29,5 +29,6 @@ int cmd_usage(const struct cmd *cmd, const char *fmt, ...) __attribute__((format
 int cmd_expect(const struct cmd *cmd, int argc, char **argv, int count);
 // Prints "sluice: <text>" to stderr; returns CMD_FAILED.
 int cmd_failed(const struct err *err);
-// Writes to stdout; says so and returns CMD_FAILED when that fails (a full disk behind a redirection).
+// Writes to stdout; says so and returns CMD_FAILED when that fails (a full disk behind a
+// redirection).
 int cmd_write(const void *data, unsigned long bytes);

@@ -24,8 +24,10 @@ const struct cmd cmd_program_show = {
     .name = "program show",
     .args = "FILE",
     .help = "Prints a program (main.pb, __model__, ...) as canonical text.",
-    .details = "Operators stay in order; variables, slots and attributes are sorted; op_callstack, op_namescope\n"
-               "and the random digits of control variables are left out: equal programs print equal text.\n\n"
+    .details = "Operators stay in order; variables, slots and attributes are sorted; op_callstack, "
+               "op_namescope\n"
+               "and the random digits of control variables are left out: equal programs print "
+               "equal text.\n\n"
                "example:\n"
                "  sluice program show main.pb | less",
     .run = show,
@@ -35,7 +37,8 @@ const struct cmd cmd_program_check = {
     .name = "program check",
     .args = "FILE",
     .help = "Lists what keeps a program from running here; exit code 1 if there is anything.",
-    .details = "Every operator that Sluice does not have is named with its block and index, and so are inputs\n"
+    .details = "Every operator that Sluice does not have is named with its block and index, and so "
+               "are inputs\n"
                "that no block declares and impossible shapes.\n\n"
                "example:\n"
                "  sluice program check main.pb && echo runs",
@@ -82,7 +85,8 @@ static int show(int argc, char **argv)
 
 static int check(int argc, char **argv)
 {
-    const struct plan_host hosts[] = {{.ops = op_comm_table}, {.ops = op_serve_table}, {.ops = op_save_load_table}};
+    const struct plan_host hosts[] = {
+        {.ops = op_comm_table}, {.ops = op_serve_table}, {.ops = op_save_load_table}};
     struct err err = {0};
     struct program *program;
     struct str_list missing = {0}, problems = {0};
@@ -98,10 +102,11 @@ static int check(int argc, char **argv)
     for (size_t i = 0; i < problems.count; i++)
         printf("%s: %s\n", argv[0], problems.items[i]);
     if (missing.count || problems.count)
-        printf("%s: %zu of %zu ops missing, %zu other problems\n", argv[0], missing.count, count_ops(program),
-               problems.count);
+        printf("%s: %zu of %zu ops missing, %zu other problems\n", argv[0], missing.count,
+               count_ops(program), problems.count);
     else
-        printf("%s: %zu blocks, %zu ops, all supported\n", argv[0], program->blocks_count, count_ops(program));
+        printf("%s: %zu blocks, %zu ops, all supported\n", argv[0], program->blocks_count,
+               count_ops(program));
     rc = missing.count || problems.count ? CMD_FAILED : cmd_write(NULL, 0);
     str_list_deinit(&missing);
     str_list_deinit(&problems);

@@ -61,7 +61,8 @@ static void list_commands(FILE *out, const char *group)
     for (const struct cmd *const *cmd = commands; *cmd; cmd++)
         if (!group || is_in_group(*cmd, group))
             fprintf(out, "  %-14s  %s\n", (*cmd)->name, (*cmd)->help);
-    fprintf(out, "\n`sluice COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
+    fprintf(out,
+            "\n`sluice COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
 }
 
 static bool is_in_group(const struct cmd *cmd, const char *group)

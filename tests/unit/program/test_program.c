@@ -247,7 +247,8 @@ static void test_program_truncations_are_errors_or_whole_programs(void **state)
             assert_int_equal(rc, SL_EFORMAT);
             assert_true(strstr(err.text, "mem: ") == err.text);
         } else {
-            // A cut between two fields of the outermost message cannot be told from a whole program.
+            // A cut between two fields of the outermost message cannot be told from a whole
+            // program.
             good++;
             is_written_again(program, &(struct buf){.data = cut, .bytes = length});
             program_free(program);
@@ -313,13 +314,17 @@ static void test_program_errors_say_where(void **state)
     assert_int_equal(program_parse("", 0, "mem", &program, &err), SL_EFORMAT);
     assert_non_null(strstr(err.text, "no blocks"));
     assert_int_equal(program_parse("junk", 4, "mem", &program, &err), SL_EFORMAT);
-    assert_non_null(strstr(err.text, "mem: not a whole ProgramDesc: cut off: byte 2, ProgramDesc: 117 bytes"));
-    assert_int_equal(program_parse("\x0a\x06\x22\x04\x1a\x03mu", 8, "mem", &program, &err), SL_EFORMAT);
-    assert_non_null(strstr(err.text, "cut off: byte 6, ProgramDesc blocks ops type: 3 bytes announced, 2 are left"));
+    assert_non_null(
+        strstr(err.text, "mem: not a whole ProgramDesc: cut off: byte 2, ProgramDesc: 117 bytes"));
+    assert_int_equal(program_parse("\x0a\x06\x22\x04\x1a\x03mu", 8, "mem", &program, &err),
+                     SL_EFORMAT);
+    assert_non_null(strstr(
+        err.text, "cut off: byte 6, ProgramDesc blocks ops type: 3 bytes announced, 2 are left"));
     assert_int_equal(program_parse("\x07", 1, "mem", &program, &err), SL_EFORMAT);
     assert_non_null(strstr(err.text, "damaged: byte 0, ProgramDesc: no field begins here"));
     assert_int_equal(program_parse("\x12\x05", 2, "mem", &program, &err), SL_EFORMAT);
-    assert_non_null(strstr(err.text, "cut off: byte 2, ProgramDesc: 5 bytes announced, 0 are left"));
+    assert_non_null(
+        strstr(err.text, "cut off: byte 2, ProgramDesc: 5 bytes announced, 0 are left"));
     refuses(&block, "block 0: its index");
     block_head(&block, 1, UINT64_MAX);
     refuses(&block, "block 0: its index");

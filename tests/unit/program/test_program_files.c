@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real programs of Paddle: every .pb and __model__ file below the folders of recorded results is
 // written again byte for byte, equals its clone, and is well formed.
-// Folders: SLUICE_GOLDENS, and data beside it; else SLUICE_SHARED; else ../shared beside the source.
+// Folders: SLUICE_GOLDENS, and data beside it; else SLUICE_SHARED; else ../shared beside the
+// source.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -120,8 +120,8 @@ struct slice_row {
     int64_t row, rows;
 };
 
-static void refuses(const struct dims *dims, bool replicated, int count, const struct slice_row *rows,
-                    const char *text)
+static void refuses(const struct dims *dims, bool replicated, int count,
+                    const struct slice_row *rows, const char *text)
 {
     struct slice_map map;
     struct err err = {0};
@@ -139,8 +139,10 @@ static void test_slice_map_refuses_gaps_and_overlaps(void **state)
 {
     (void)state;
     refuses(&tall, false, 0, NULL, "w is on no server");
-    refuses(&tall, false, 2, (const struct slice_row[]){{0, 0, 4}, {1, 5, 5}}, "rows from 4 on were expected");
-    refuses(&tall, false, 2, (const struct slice_row[]){{0, 0, 6}, {1, 5, 5}}, "rows from 6 on were expected");
+    refuses(&tall, false, 2, (const struct slice_row[]){{0, 0, 4}, {1, 5, 5}},
+            "rows from 4 on were expected");
+    refuses(&tall, false, 2, (const struct slice_row[]){{0, 0, 6}, {1, 5, 5}},
+            "rows from 6 on were expected");
     refuses(&tall, false, 2, (const struct slice_row[]){{0, 0, 5}, {1, 5, 4}}, "rows 9..10");
     refuses(&tall, false, 2, (const struct slice_row[]){{0, 0, 5}, {1, 5, 6}}, "5+6");
     refuses(&tall, false, 1, (const struct slice_row[]){{0, 0, INT64_MAX}}, "10 rows");
@@ -149,8 +151,8 @@ static void test_slice_map_refuses_gaps_and_overlaps(void **state)
     refuses(&tall, false, 1, (const struct slice_row[]){{2, 0, 10}}, "on server 2 of 2");
     refuses(&tall, false, 1, (const struct slice_row[]){{-1, 0, 10}}, "on server -1 of 2");
     refuses(&tall, true, 2, (const struct slice_row[]){{0, 0, 10}, {1, 0, 9}}, "0+9");
-    refuses(&(const struct dims){.rank = 1, .d = {-1}}, false, 1, (const struct slice_row[]){{0, 0, 1}},
-            "no valid shape");
+    refuses(&(const struct dims){.rank = 1, .d = {-1}}, false, 1,
+            (const struct slice_row[]){{0, 0, 1}}, "no valid shape");
 }
 
 static void test_slice_map_refuses_double_names(void **state)
@@ -159,7 +161,8 @@ static void test_slice_map_refuses_double_names(void **state)
     struct slice_map map;
     struct err err = {0};
     slice_var_add(begin(&map, &single), 0, 0, 1, "same");
-    slice_var_add(slice_map_add(&map, "v", SLICE_STATE, NULL, DTYPE_FP32, &single), 0, 0, 1, "same");
+    slice_var_add(slice_map_add(&map, "v", SLICE_STATE, NULL, DTYPE_FP32, &single), 0, 0, 1,
+                  "same");
     assert_int_equal(slice_map_finish(&map, &err), SL_EINVAL);
     assert_non_null(strstr(err.text, "server 0 holds two slices called same"));
     slice_map_deinit(&map);

@@ -14,7 +14,11 @@ static void test_unique_name_counts_each_key(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"fc", "fc_0"}, {"fc", "fc_1"}, {"fc_0.tmp", "fc_0.tmp_0"}, {"fc", "fc_2"}, {"fc_0.tmp", "fc_0.tmp_1"},
+        {"fc", "fc_0"},
+        {"fc", "fc_1"},
+        {"fc_0.tmp", "fc_0.tmp_0"},
+        {"fc", "fc_2"},
+        {"fc_0.tmp", "fc_0.tmp_1"},
     };
     struct unique_name names;
     unique_name_init(&names);

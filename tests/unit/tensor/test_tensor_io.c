@@ -230,7 +230,8 @@ static void test_tensor_io_accepts_packed_dims_and_unknown_fields(void **state)
 static void test_tensor_io_keeps_empty_and_scalar_tensors(void **state)
 {
     (void)state;
-    const struct dims shapes[] = {{0}, {.rank = 1}, {.rank = 2, .d = {0, 7}}, {.rank = 1, .d = {1}}};
+    const struct dims shapes[] = {
+        {0}, {.rank = 1}, {.rank = 2, .d = {0, 7}}, {.rank = 1, .d = {1}}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         struct variable var, again;
         struct buf file;
@@ -275,10 +276,12 @@ static void test_tensor_io_reads_single_rows_behind_an_offset(void **state)
     assert_int_equal(tensor_count(&out), 0);
     const int64_t wrong[][2] = {{0, 3}, {2, 1}, {-1, 1}, {1, -1}, {1, INT64_MAX}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        assert_int_equal(tensor_io_read_rows(&source, 4, &header, wrong[i][0], wrong[i][1], &out, &err),
-                         SL_EMISMATCH);
+        assert_int_equal(
+            tensor_io_read_rows(&source, 4, &header, wrong[i][0], wrong[i][1], &out, &err),
+            SL_EMISMATCH);
     tensor_io_header_deinit(&header);
-    assert_int_equal(tensor_io_read_header(&source, file.bytes + 1, VARIABLE_TENSOR, &header, &err), SL_EFORMAT);
+    assert_int_equal(tensor_io_read_header(&source, file.bytes + 1, VARIABLE_TENSOR, &header, &err),
+                     SL_EFORMAT);
     assert_int_equal(tensor_io_read_header(&source, 0, VARIABLE_EMPTY, &header, &err), SL_EINVAL);
     tensor_deinit(&out);
     buf_deinit(&file);
@@ -317,7 +320,8 @@ static void test_tensor_io_files(void **state)
     variable_init(&again);
     assert_int_equal(tensor_io_save(&var, path, &err), SL_EINVAL);
     file_of(rows_header, sizeof rows_header, &file);
-    assert_int_equal(read_bytes(file.data, file.bytes, VARIABLE_SELECTED_ROWS, &var, NULL, &err), 0);
+    assert_int_equal(read_bytes(file.data, file.bytes, VARIABLE_SELECTED_ROWS, &var, NULL, &err),
+                     0);
     assert_int_equal(tensor_io_save(&var, path, &err), 0);
     assert_int_equal(tensor_io_load(path, VARIABLE_SELECTED_ROWS, &again, &err), 0);
     assert_int_equal(again.rows.rows[1], 1);
