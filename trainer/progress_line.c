@@ -32,6 +32,10 @@ void progress_line_init(struct progress_line *line, const char *how, bool json, 
                  : str_eq(how, "live") || (str_eq(how, "auto") && terminal) ? PROGRESS_LINE_LIVE
                                                                             : PROGRESS_LINE_LOG;
     snprintf(line->name, sizeof line->name, "%s", name);
+}
+
+void progress_line_start(struct progress_line *line)
+{
     line->begun_ns = line->shown_ns = clock_now_ns();
 }
 

@@ -30,6 +30,8 @@ struct progress_line_facts {
 
 // how: "auto", "live", "lines", "off".
 void progress_line_init(struct progress_line *line, const char *how, bool json, const char *name);
+// The run begins now: rates and the eta count from here.
+void progress_line_start(struct progress_line *line);
 // Shows the step when it is time to; last: in any case.
 void progress_line_step(struct progress_line *line, const struct work *work,
                         const struct progress_line_facts *facts, bool last);

@@ -25,6 +25,7 @@ int train_loop_run(struct train_loop *loop, struct err *err)
 {
     uint64_t begun_ms = clock_now_ms();
     loop->first_loss = loop->last_loss = NAN;
+    progress_line_start(loop->line);
     int rc;
     while ((rc = work_next(loop->work, err)) > 0) {
         rc = make_step(loop, err);

@@ -189,7 +189,9 @@ static int resume(struct work *work, const struct engine *engine, struct ckpt_pr
 {
     // A step folder is a whole step; else a step takes a batch of every trainer.
     bool folders = str_starts_with(now->data[0].uri, FEED_DIR_SCHEME);
-    int64_t samples = folders ? 1 : option_int(engine->options, "batch_size") * engine->trainers;
+    bool divided = str_eq(option_string(engine->options, "shard"), "global");
+    int64_t samples =
+        folders ? 1 : option_int(engine->options, "batch_size") * (divided ? engine->trainers : 1);
     *out_before = steps_before(work, samples, now->reader_sample);
     // Another trainer's own files may have other sizes than trainer 0's, which the checkpoint
     // names.

@@ -112,12 +112,15 @@ class Cluster(object):
         code = process.wait()
         return code, process.text
 
+    def server(self, index, count, trainers, *args, **env):
+        """Starts one of count servers on a free port. What the list says of addresses does not matter then."""
+        stand_ins = ','.join('127.0.0.1:%d' % (i + 1) for i in range(count))
+        return self.start('pserver %d' % index, 'pserver', '--pservers', stand_ins, '--trainers', trainers,
+                          '--current_endpoint', '127.0.0.1:0', '--pserver_id', index, *args, **env)
+
     def servers(self, count, trainers, *args, **env):
         """Starts count servers on free ports; returns them once all are ready."""
-        placeholders = ','.join(['127.0.0.1:0'] * count)
-        found = [self.start('pserver %d' % i, 'pserver', '--pservers', placeholders, '--trainers', trainers,
-                            '--current_endpoint', '127.0.0.1:0', '--pserver_id', i, *args, **env)
-                 for i in range(count)]
+        found = [self.server(i, count, trainers, *args, **env) for i in range(count)]
         for server in found:
             server.endpoint = server.wait_line(READY).group(1)
         return found

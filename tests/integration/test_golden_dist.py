@@ -27,7 +27,7 @@ def run(cluster, case, tmp, first_step, steps, load=(), pservers=2):
         trainers.append(cluster.trainer(
             number, servers, 2, *job, '--loss', facts['loss'], '--feed_dir', feed, '--first_step', first_step,
             '--steps', steps, '--report', tmp / ('report_%d' % number),
-            '--summary', tmp / ('summary_%d' % number), *save, *load))
+            '--summary', tmp / ('summary_%d' % number), *save))
     cluster.finish(trainers + servers)
     return c.summary(tmp / 'summary_0')['saved_to']
 
