@@ -450,17 +450,15 @@ static int settle_exclusive(struct option_set *set, const char *const *names, st
             continue;
         }
         struct option_slot *a = &set->slots[winner], *b = &set->slots[row];
+        char first[OPTION_SET_SHOWN_MAX], second[OPTION_SET_SHOWN_MAX];
+        option_set_show(set, (size_t)winner, a->origin, first);
+        option_set_show(set, (size_t)row, b->origin, second);
         if (a->origin == b->origin)
-            return err_set(err, SL_EUSAGE,
-                           "%s and %s (%s, %s) exclude each other; give one of them",
-                           option_table[winner].name, names[i], a->given[a->origin].place,
-                           b->given[b->origin].place);
+            return err_set(err, SL_EUSAGE, "%s and %s exclude each other; give one of them", first,
+                           second);
         int loser = a->origin > b->origin ? row : winner;
         winner = a->origin > b->origin ? winner : row;
-        struct option_slot *out = &set->slots[loser], *stays = &set->slots[winner];
-        str_list_addf(&set->warnings, "%s (%s) and %s (%s) exclude each other; %s wins",
-                      option_table[winner].name, stays->given[stays->origin].place,
-                      option_table[loser].name, out->given[out->origin].place,
+        str_list_addf(&set->warnings, "%s and %s exclude each other; %s wins", first, second,
                       option_table[winner].name);
         take_default(set, (size_t)loser);
     }

@@ -13,7 +13,7 @@
 #define HELP_COLUMN 30
 
 static void help_row(const struct option_row *row, unsigned roles, struct buf *out);
-static void range_text(const struct option_row *row, struct buf *words);
+static bool range_text(const struct option_row *row, struct buf *words);
 static void wrapped(struct buf *out, size_t column, const char *words);
 
 void option_text_dump(const struct option_set *set, struct buf *out)
@@ -60,29 +60,32 @@ static void help_row(const struct option_row *row, unsigned roles, struct buf *o
     buf_printf(&words, "%s", row->help);
     if (row->choices)
         buf_printf(&words, "; one of %s", row->choices);
-    range_text(row, &words);
+    bool range = range_text(row, &words);
     if (row->fallback)
-        buf_printf(&words, " (default %s)", row->fallback);
-    if ((row->roles & roles) != roles) {
-        char names[256];
-        option_set_role_names(row->roles & roles, names, sizeof names);
-        buf_printf(&words, " (%s)", names);
-    }
+        buf_printf(&words, "%sdefault %s", range ? ", " : " (", row->fallback);
+    if (range || row->fallback)
+        buf_printf(&words, ")");
+    const char *word = option_set_role_word(row->roles & roles);
+    if ((row->roles & roles) != roles && word[0])
+        buf_printf(&words, " (role %s only)", word);
     if (row->env)
         buf_printf(&words, " [env: %s]", row->env);
     wrapped(out, out->bytes - before, buf_text(&words));
     buf_deinit(&words);
 }
 
-static void range_text(const struct option_row *row, struct buf *words)
+// Appends " (<range>", open for more, when the row has a range worth telling.
+static bool range_text(const struct option_row *row, struct buf *words)
 {
     bool counts = row->type == OPTION_INT || row->type == OPTION_INTS || row->type == OPTION_FLOAT;
-    if (!counts || !(row->max > row->min))
-        return;
-    if (row->max < 1e9)
-        buf_printf(words, ", %.10g to %.10g", row->min, row->max);
+    bool bounded = row->max < 1e9;
+    if (!counts || !(row->max > row->min) || (!bounded && row->min < 1.0))
+        return false;
+    if (bounded)
+        buf_printf(words, " (%.10g to %.10g", row->min, row->max);
     else
-        buf_printf(words, ", at least %.10g", row->min);
+        buf_printf(words, " (at least %.10g", row->min);
+    return true;
 }
 
 // Continues a line that has column characters with words, broken before WRAP_COLUMN.

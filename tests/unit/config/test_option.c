@@ -187,7 +187,8 @@ static void test_option_refuses_bad_command_lines(void **state)
         {{.roles = DAEMON, .args = {"--pservers", "a:1"}}, "neither --model nor --main_program"},
         {{.roles = DAEMON, .args = {"--pservers", "a:1", "--main_program", "x"}},
          "--startup_program"},
-        {{.roles = DAEMON, .args = {"--model", "m", "--main_program", "x"}}, "exclude each other"},
+        {{.roles = DAEMON, .args = {"--model", "m", "--main_program", "x"}},
+         "--model=m (flag) and --main_program=x (flag) exclude each other"},
         {{.roles = OPTION_PSERVER, .args = {"--load_dir", "m", "--resume", "m"}},
          "exclude each other"},
         {{.roles = DAEMON, .vars = {"PADDLE_TRAINERS_NUM=two"}},
@@ -261,9 +262,9 @@ static void test_option_help_and_dump_come_from_the_table(void **state)
     assert_int_equal(parse(&set, &(struct input){.roles = DAEMON, .args = {"--help"}}, &err),
                      OPTION_HELP);
     option_help(set, "trainer: trains", &text);
-    const char *const wanted[] = {"trainer: trains\n",     "--batch_size N", "(default 64)",
+    const char *const wanted[] = {"trainer: trains\n",     "--batch_size N", "default 64)",
                                   "--no-shuffle",          "[checkpoint]",   "PADDLE_TRAINERS_NUM",
-                                  "(trainer --role local)"};
+                                  "(role local only)"};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (!strstr(buf_text(&text), wanted[i]))
             fail_msg("%s is missing in\n%s", wanted[i], buf_text(&text));
