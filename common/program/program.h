@@ -55,7 +55,8 @@ void program_free(struct program *program);
 struct program *program_clone(const struct program *program);
 void program_touch(struct program *program);    // call after changing ops or variables by hand
 
-// Decodes and checks limits, block indices and required fields. name stands in errors.
+// Decodes and checks limits, required fields, and block indices: a parent comes before its block, a
+// block that an operator names comes behind the operator's. name stands in errors.
 int program_parse(const void *data, size_t bytes, const char *name, struct program **out,
                   struct err *err);
 int program_load(const char *path, struct program **out, struct err *err);

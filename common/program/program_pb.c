@@ -22,6 +22,9 @@
 #define ARENA_BYTES_PER_BYTE 24
 
 static int decode_program(const Framework__ProgramDesc *msg, struct program *out, struct err *err);
+static int decode_block_at(const Framework__BlockDesc *msg, int idx, struct program *out,
+                           struct err *err);
+static int check_sub_blocks(const struct block *block, struct err *err);
 static int decode_block(const Framework__BlockDesc *msg, struct block *block, struct err *err);
 static int decode_vars(const Framework__BlockDesc *msg, struct block *block, struct err *err);
 static int decode_op(const Framework__OpDesc *msg, struct op_desc **out, struct err *err);
@@ -83,20 +86,43 @@ static int decode_program(const Framework__ProgramDesc *msg, struct program *out
         out->op_version_map_bytes = msg->op_version_map.len;
     }
     for (size_t i = 0; !rc && i < msg->n_blocks; i++) {
-        const Framework__BlockDesc *from = msg->blocks[i];
-        int parent_max = (int)i - 1;
-        if (!from->has_idx || !from->has_parent_idx || from->idx != (int)i)
-            rc = err_set(err, SL_EFORMAT, "block %zu: its index or its parent is missing or wrong",
-                         i);
-        else if (from->parent_idx > parent_max || from->parent_idx < (i ? 0 : -1))
-            rc = err_set(err, SL_EFORMAT, "block %zu: parent %d does not come before it", i,
-                         (int)from->parent_idx);
-        else
-            rc = decode_block(from, program_append_block(out, from->parent_idx), err);
-        if (rc && from->has_idx && from->idx == (int)i)
+        rc = decode_block_at(msg->blocks[i], (int)i, out, err);
+        if (rc)
             err_prefix(err, "block %zu", i);
     }
+    for (size_t i = 0; !rc && i < out->blocks_count; i++)
+        rc = check_sub_blocks(out->blocks[i], err);
     return rc;
+}
+
+static int decode_block_at(const Framework__BlockDesc *msg, int idx, struct program *out,
+                           struct err *err)
+{
+    if (!msg->has_idx || !msg->has_parent_idx || msg->idx != idx)
+        return err_set(err, SL_EFORMAT, "its index or its parent is missing or wrong");
+    if (msg->parent_idx >= idx || msg->parent_idx < (idx ? 0 : -1))
+        return err_set(err, SL_EFORMAT, "parent %d does not come before it", (int)msg->parent_idx);
+    return decode_block(msg, program_append_block(out, msg->parent_idx), err);
+}
+
+// A block that an operator runs comes behind the operator's own: whoever follows the attributes
+// finds every block and comes to an end.
+static int check_sub_blocks(const struct block *block, struct err *err)
+{
+    for (size_t i = 0; i < block->ops_count; i++)
+        for (size_t k = 0; k < block->ops[i]->attrs_count; k++) {
+            const struct attr *attr = &block->ops[i]->attrs[k];
+            size_t count = attr_blocks_count(attr);
+            for (size_t n = 0; n < count; n++) {
+                int64_t idx = attr_block(attr, n);
+                if (idx <= block->idx || (uint64_t)idx >= block->program->blocks_count)
+                    return err_set(err, SL_EFORMAT,
+                                   "block %d: op %zu: %s: attribute %s names block %lld, not one "
+                                   "of those behind it",
+                                   block->idx, i, block->ops[i]->type, attr->name, (long long)idx);
+            }
+        }
+    return 0;
 }
 
 static int decode_block(const Framework__BlockDesc *msg, struct block *block, struct err *err)

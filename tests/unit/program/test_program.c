@@ -352,6 +352,15 @@ static void test_program_errors_say_where(void **state)
     put_message(&inner, 4, &attr);
     put_message(&block, 4, &inner);
     refuses(&block, "block 0: op 0: mul: attribute axis: no type");
+    for (uint64_t idx = 0; idx < 2; idx++) {    // itself, and none
+        block_head(&block, 0, UINT64_MAX);
+        put_text(&inner, 3, "while");
+        put_attr_head(&attr, "sub_block", 8);
+        put_number(&attr, 12, idx);
+        put_message(&inner, 4, &attr);
+        put_message(&block, 4, &inner);
+        refuses(&block, "block 0: op 0: while: attribute sub_block names block");
+    }
     buf_deinit(&block);
     buf_deinit(&inner);
     buf_deinit(&attr);
