@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Proves the tree: builds with warnings as errors and runs all tests. The last line is the sum,
-# `N passed, N failed` (and `, N skipped` when some were); the exit code is not 0 when any failed or
-# a part could not run.
+# `N passed, N failed`; the exit code is not 0 when any failed or a part could not run.
 #   bash tests/run.sh                 everything
 #   bash tests/run.sh unit tidy       only these of: unit tidy integration sanitize valgrind
 # BUILD_DIR (default build) is made or reused; the sanitized build is beside it. Other settings:
@@ -36,10 +35,9 @@ broken() {   # a part that could not run is a failure
     failed=$((failed + 1))
 }
 finish() {
-    local line="$passed passed, $failed failed"
-    [ "$skipped" -gt 0 ] && line="$line, $skipped skipped"
     echo
-    echo "$line"
+    [ "$skipped" -eq 0 ] || echo "$skipped skipped; their names are above"
+    echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
     exit
 }
@@ -59,6 +57,7 @@ make_build() {
     shift
     if [ -f "$where/build.ninja" ] && ! meson configure "$where" "$@" >/dev/null 2>&1; then
         rm -rf "$where"
+        mkdir -p "$logs"
     fi
     if [ ! -f "$where/build.ninja" ] && ! meson setup "$where" "$root" "$@" >"$logs/setup.log" 2>&1; then
         tail -n 15 "$logs/setup.log"
@@ -122,20 +121,12 @@ title "packages"
 bash deploy/setup.sh test || { broken "packages are missing"; finish; }
 mkdir -p "$build" || { broken "cannot make $build"; finish; }
 logs=$build/test-logs
-# meson refuses a folder that holds something and is no build folder, so the logs wait beside it.
-[ -f "$build/build.ninja" ] || logs=$(mktemp -d)
 mkdir -p "$logs"
 
 title "build"
 if ! make_build "$build" -Dwerror=true; then
     broken "the build failed; whole output: $logs/ninja.log"
     finish
-fi
-if [ "$logs" != "$build/test-logs" ]; then
-    mkdir -p "$build/test-logs"
-    mv "$logs"/* "$build/test-logs/"
-    rmdir "$logs"
-    logs=$build/test-logs
 fi
 export SLUICE_BUILD=$build
 if [ -z "${SLUICE_GOLDENS:-}" ]; then
