@@ -166,7 +166,7 @@ if wanted sanitize; then
     # Instrumented code makes the compiler see faults that are none; the plain build judged warnings.
     if make_build "$sanitized" -Dwerror=false -Db_sanitize=address,undefined -Db_lundef=false; then
         meson_tests "$sanitized" sanitize-unit --suite unit --timeout-multiplier 4
-        SLUICE_BUILD=$sanitized pytests sanitize-integration 600 tests/integration \
+        SLUICE_BUILD=$sanitized SLUICE_TEST_WAIT=180 pytests sanitize-integration 600 tests/integration \
             -k "$(tr '\n' ' ' <<<"$sanitized_integration")"
     else
         broken "the sanitized build failed; whole output: $logs/ninja.log"
