@@ -295,7 +295,8 @@ SL_API struct sl_reader_options sl_reader_defaults(void);  // 32, 0, true, true,
 // Free each with sl_reader_free. NULL and *err on failure.
 // Folders step_000, step_001, ... of Fluid tensor files, one file a fed variable.
 SL_API sl_reader *sl_reader_feed_dir(const char *dir, const struct sl_reader_options *options, struct sl_error *err);
-// MNIST's idx files (.gz too) in a folder: pixels as x/127.5-1 [N,784] and labels int64 [N,1].
+// A folder of MNIST idx files (.gz too), or "images,labels": image_var [N,784] (shape as in shape) and int64
+// label_var [N,1]; pixels as the idx reader scales them.
 SL_API sl_reader *sl_reader_idx(const char *dir, const char *image_var, const char *label_var,
                                 const struct sl_reader_options *options, struct sl_error *err);
 // UCI housing's text: 13 normalised features [N,13], price [N,1]; the first 404 rows.
