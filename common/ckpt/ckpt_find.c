@@ -27,6 +27,7 @@ static const struct ckpt_load_options no_options;
 static int look_below(const char *dir, struct newest *newest, struct str_list *out_skipped,
                       struct err *err);
 static bool has_manifest(const char *dir);
+static bool is_variable_file(const char *dir, const char *name);
 static int check_complete(const char *dir, struct ckpt_manifest *out, struct err *err);
 static void verify_files(const struct ckpt_folder *folder, struct ckpt_report *report);
 static int sum_file(const char *dir, const struct ckpt_file *listed, struct err *err);
@@ -64,20 +65,20 @@ int ckpt_find_newest(const char *dir, char **out_path, struct str_list *out_skip
             dir, newest.broken);
     if (!rc)
         rc = store_list(dir, &files, err);
-    bool direct = false;
-    for (size_t i = 0; i < files.count; i++)
-        direct |= !strchr(files.items[i], '/');
+    bool variables = false;
+    for (size_t i = 0; i < files.count && !variables; i++)
+        variables = !strchr(files.items[i], '/') && is_variable_file(dir, files.items[i]);
     str_list_deinit(&files);
     if (rc)
         return rc;
-    if (direct) {
+    if (variables) {
         *out_path = mem_must_strdup(dir);
         return 0;
     }
     if (newest.plain)
         return err_set(
-            err, SL_ENOENT,
-            "%s: has no checkpoint of ours; %zu folders without manifest are in it: name the "
+            err, SL_EINVAL,
+            "%s: has no checkpoint of ours; %zu folders without a manifest are in it: name the "
             "one that is meant",
             dir, newest.plain);
     return err_set(err, SL_ENOENT, "%s: the folder has no checkpoint", dir);
@@ -155,6 +156,19 @@ static bool has_manifest(const char *dir)
     if (!rc)
         store_file_close(file);
     return rc != SL_ENOENT;
+}
+
+// Every variable's file begins with version 0 in four bytes; no text and no program does.
+static bool is_variable_file(const char *dir, const char *name)
+{
+    struct store_file *file;
+    uint32_t version = 1;
+    if (store_open(dir, name, &file, NULL))
+        return false;
+    if (store_file_read(file, 0, &version, sizeof version, NULL))
+        version = 1;
+    store_file_close(file);
+    return version == 0;
 }
 
 static int check_complete(const char *dir, struct ckpt_manifest *out, struct err *err)

@@ -11,7 +11,8 @@ struct str_list;
 // dir is a checkpoint itself (has our manifest) or the parent of checkpoints: the newest complete
 // one by the manifest's step, then epoch; or a plain Fluid folder. out_skipped (may be NULL) gets a
 // line for each incomplete or damaged one passed over. SL_ENOENT: nothing there (--if_no_checkpoint
-// may allow it); SL_ECORRUPT: checkpoints are there, none is complete.
+// may allow it); SL_ECORRUPT: checkpoints are there, none is complete; SL_EINVAL: only folders
+// without a manifest are below it, one must be named.
 int ckpt_find_newest(const char *dir, char **out_path, struct str_list *out_skipped,
                      struct err *err);
 // Checks every file of dir against its manifest (sizes, sums, headers, nothing missing) and, when

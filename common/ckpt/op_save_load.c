@@ -212,7 +212,7 @@ static int read_piece(const struct tensor_io_source *source, int64_t seek, const
 {
     struct tensor_io_header header = {0};
     struct dims dims = {0};
-    uint64_t count, offset;
+    uint64_t count = 0, offset = 0;
     int rc = tensor_io_read_header(source, 0, VARIABLE_TENSOR, &header, err);
     if (rc)
         return rc;

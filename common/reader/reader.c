@@ -253,8 +253,8 @@ static int add_items(struct reader *reader, const char *uri, struct err *err)
 static int open_item(struct reader *reader, struct item *item, const struct reader_options *options,
                      struct err *err)
 {
-    const struct reader_format *format;
-    const char *path;
+    const struct reader_format *format = NULL;
+    const char *path = NULL;
     char *uri = expand(item->uri, options->trainer_id);
     int rc = find_format(uri, &format, &path, err);
     if (!rc) {

@@ -31,10 +31,9 @@
 #include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
+#include "common/storage/folder.h"
 
-#define TEMP_TAG ".sluice-"
 #define LIST_MAX (1u << 20)
-#define DEPTH_MAX 64
 #define TEMP_NAME_MAX 300
 
 struct writer {
@@ -61,25 +60,13 @@ struct file {
 
 static int system_rename(int from_dir, const char *from, int to_dir, const char *to,
                          unsigned flags);
-static int fail(struct err *err, const char *what, const char *path);
-static int open_folder(const char *path);
 static int locate(struct writer *w, struct err *err);
 static int judge_existing(struct writer *w, struct err *err);
 static int read_mark(const char *path, const struct store_options *options, struct map *out_listed,
                      bool *out_ours, struct err *err);
-static bool is_mount_point(const char *path);
-static void remove_leftovers(const char *home, const char *prefix);
 static int make_temp(struct writer *w, struct err *err);
 static int write_new_file(struct writer *w, const char *name, const void *data, size_t bytes,
                           struct err *err);
-static int write_all(const struct store_io *io, int fd, const void *data, size_t bytes,
-                     const char *shown, struct err *err);
-static int sync_folder_fd(const struct store_io *io, int fd, const char *shown, struct err *err);
-static int sync_tree(const struct store_io *io, int root_fd, const struct map *names,
-                     const char *shown, struct err *err);
-static int open_parent(int root_fd, const char *name, bool create, const char **out_last);
-static int walk(int dir_fd, const char *prefix, int depth,
-                int (*visit)(void *self, const char *name, bool folder), void *self);
 static int carry_foreign(struct writer *w);
 static int publish(struct writer *w, struct err *err);
 static int swap_by_two(struct writer *w, struct err *err);
@@ -120,7 +107,7 @@ static int local_put_open(void *self, const char *name, struct err *err)
     if (rc)
         return err_prefix(err, "%s", w->shown);
     if (strncmp(name, w->options.mark, strlen(w->options.mark)) == 0 ||
-        strncmp(name, TEMP_TAG, strlen(TEMP_TAG)) == 0)
+        strncmp(name, FOLDER_TEMP_TAG, strlen(FOLDER_TEMP_TAG)) == 0)
         return err_set(err, SL_EREFUSED, "%s: `%s` is a reserved name", w->shown, name);
     if (map_get(&w->names, name))
         return err_set(err, SL_EEXIST, "%s: `%s` comes twice", w->shown, name);
@@ -135,7 +122,7 @@ static int local_put_open(void *self, const char *name, struct err *err)
 static int local_put_write(void *self, const void *data, size_t bytes, struct err *err)
 {
     struct writer *w = self;
-    int rc = write_all(w->io, w->fd, data, bytes, w->fd_name, err);
+    int rc = folder_write(w->io, w->fd, data, bytes, w->fd_name, err);
     return rc ? err_prefix(err, "%s", w->shown) : 0;
 }
 
@@ -144,9 +131,9 @@ static int local_put_close(void *self, struct err *err)
     struct writer *w = self;
     int rc = 0;
     if (w->io->fsync(w->fd) != 0)
-        rc = fail(err, "flush to disk", w->fd_name);
+        rc = folder_fail(err, "flush to disk", w->fd_name);
     if (close(w->fd) != 0 && !rc)
-        rc = fail(err, "close", w->fd_name);
+        rc = folder_fail(err, "close", w->fd_name);
     w->fd = -1;
     mem_free(w->fd_name);
     w->fd_name = NULL;
@@ -158,7 +145,7 @@ static int local_commit(void *self, const void *mark, size_t mark_bytes, struct 
     struct writer *w = self;
     if (w->fd >= 0)
         return err_set(err, SL_EUSAGE, "%s: %s is still open", w->shown, w->fd_name);
-    int rc = sync_tree(w->io, w->temp_fd, &w->names, w->shown, err);
+    int rc = folder_sync_tree(w->io, w->temp_fd, &w->names, w->shown, err);
     if (!rc && w->exists && !w->in_place && carry_foreign(w) != 0)
         w->in_place = true;
     if (!rc && w->in_place) {
@@ -169,7 +156,7 @@ static int local_commit(void *self, const void *mark, size_t mark_bytes, struct 
     if (!rc)
         rc = write_new_file(w, w->options.mark, mark, mark_bytes, err);
     if (!rc)
-        rc = sync_folder_fd(w->io, w->temp_fd, w->shown, err);
+        rc = folder_sync(w->io, w->temp_fd, w->shown, err);
     return rc ? rc : publish(w, err);
 }
 
@@ -200,26 +187,26 @@ static int local_write_file(const char *path, const char *name, const void *data
 {
     if (!io)
         io = &system_io;
-    int dir_fd = open_folder(path);
+    int dir_fd = folder_open(path);
     if (dir_fd < 0)
-        return fail(err, "open folder", path);
+        return folder_fail(err, "open folder", path);
     char *beside = mem_must_printf(".%s.tmp", name);
     int rc = 0;
     int fd = openat(dir_fd, beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) {
-        rc = fail(err, "create", beside);
+        rc = folder_fail(err, "create", beside);
     } else {
-        rc = write_all(io, fd, data, bytes, name, err);
+        rc = folder_write(io, fd, data, bytes, name, err);
         if (!rc && io->fsync(fd) != 0)
-            rc = fail(err, "flush to disk", name);
+            rc = folder_fail(err, "flush to disk", name);
         if (close(fd) != 0 && !rc)
-            rc = fail(err, "close", name);
+            rc = folder_fail(err, "close", name);
         if (!rc && io->rename(dir_fd, beside, dir_fd, name, 0) != 0)
-            rc = fail(err, "rename into", name);
+            rc = folder_fail(err, "rename into", name);
         if (rc)
             unlinkat(dir_fd, beside, 0);
         else
-            rc = sync_folder_fd(io, dir_fd, path, err);
+            rc = folder_sync(io, dir_fd, path, err);
     }
     mem_free(beside);
     close(dir_fd);
@@ -259,9 +246,9 @@ static int local_remove(const char *path, const struct store_options *options, s
     if (!rc && !ours)
         rc = err_set(err, SL_EREFUSED, "%s: has no %s: not ours, it stays", path, options->mark);
     if (!rc) {
-        int fd = open_folder(w->path);
-        if (fd < 0 || walk(fd, "", 0, find_foreign, &search) < 0)
-            rc = fail(err, "list", path);
+        int fd = folder_open(w->path);
+        if (fd < 0 || folder_walk(fd, "", 0, find_foreign, &search) < 0)
+            rc = folder_fail(err, "list", path);
         if (fd >= 0)
             close(fd);
     }
@@ -270,11 +257,11 @@ static int local_remove(const char *path, const struct store_options *options, s
                      search.found);
     if (!rc) {
         char temp[TEMP_NAME_MAX];
-        snprintf(temp, sizeof temp, ".%.200s" TEMP_TAG "%016llx", w->base,
+        snprintf(temp, sizeof temp, ".%.200s" FOLDER_TEMP_TAG "%016llx", w->base,
                  (unsigned long long)rng_entropy_u64());
-        w->home_fd = open_folder(w->home);
+        w->home_fd = folder_open(w->home);
         if (w->home_fd < 0 || w->io->rename(w->home_fd, w->base, w->home_fd, temp, 0) != 0) {
-            rc = fail(err, "remove", path);
+            rc = folder_fail(err, "remove", path);
         } else {
             w->temp = fsutil_join(w->home, temp);
             rc = fsutil_remove_tree(w->temp, err);
@@ -302,13 +289,13 @@ static int list_visit(void *self, const char *name, bool folder)
 
 static int local_list(const char *path, bool folders, struct str_list *out_names, struct err *err)
 {
-    int fd = open_folder(path);
+    int fd = folder_open(path);
     if (fd < 0)
-        return fail(err, "open folder", path);
+        return folder_fail(err, "open folder", path);
     struct listing listing = {out_names, folders};
-    int rc = walk(fd, "", folders ? DEPTH_MAX : 0, list_visit, &listing) < 0
+    int rc = folder_walk(fd, "", folders ? FOLDER_DEPTH_MAX : 0, list_visit, &listing) < 0
                  ? err_set(err, SL_ELIMIT, "%s: cannot be listed: over %u files, or folders over "
-                           "%d deep, or unreadable", path, LIST_MAX, DEPTH_MAX) : 0;
+                           "%d deep, or unreadable", path, LIST_MAX, FOLDER_DEPTH_MAX) : 0;
     close(fd);
     str_list_sort(out_names);
     return rc;
@@ -368,21 +355,6 @@ static int system_rename(int from_dir, const char *from, int to_dir, const char 
                  : renameat(from_dir, from, to_dir, to);
 }
 
-static int fail(struct err *err, const char *what, const char *path)
-{
-    int number = errno, code = SL_EIO;
-    if (number == ENOENT || number == ENOTDIR)
-        code = SL_ENOENT;
-    else if (number == EACCES || number == EPERM || number == EROFS)
-        code = SL_EREFUSED;
-    return err_set(err, code, "%s: cannot %s: %s", path, what, strerror(number));
-}
-
-static int open_folder(const char *path)
-{
-    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 // Sets path, home (the parent), base and exists. The parents of a new target are made.
 static int locate(struct writer *w, struct err *err)
 {
@@ -394,7 +366,7 @@ static int locate(struct writer *w, struct err *err)
     if (lstat(path, &st) == 0) {
         char *real = realpath(path, NULL);
         if (!real || stat(real, &st) != 0)
-            rc = fail(err, "resolve", w->shown);
+            rc = folder_fail(err, "resolve", w->shown);
         else if (!S_ISDIR(st.st_mode))
             rc = err_set(err, SL_EEXIST, "%s: exists and is not a folder", w->shown);
         else
@@ -428,13 +400,14 @@ static int count_entry(void *self, const char *name, bool folder)
 static int judge_existing(struct writer *w, struct err *err)
 {
     bool any = false, ours = false;
-    int fd = open_folder(w->path);
+    int fd = folder_open(w->path);
     if (fd < 0)
-        return fail(err, "open folder", w->shown);
-    remove_leftovers(w->path, TEMP_TAG);
-    int rc = walk(fd, "", 0, count_entry, &any) < 0 ? fail(err, "list", w->shown) : 0;
+        return folder_fail(err, "open folder", w->shown);
+    folder_remove_leftovers(w->path, FOLDER_TEMP_TAG);
+    int rc = folder_walk(fd, "", 0, count_entry, &any) < 0 ? folder_fail(err, "list", w->shown) : 0;
     close(fd);
-    w->in_place = is_mount_point(w->path) || access(w->home, W_OK) != 0 || !*w->base;
+    w->in_place = folder_is_mount_point(w->path) ||
+                  faccessat(AT_FDCWD, w->home, W_OK, AT_EACCESS) != 0 || !*w->base;
     w->exists = any || w->in_place;
     if (rc || !any)
         return rc;
@@ -474,64 +447,35 @@ static int read_mark(const char *path, const struct store_options *options, stru
     return rc;
 }
 
-static bool is_mount_point(const char *path)
-{
-    struct statx stx;
-    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &stx) != 0)
-        return false;
-    return (stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
-           (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
-}
-
-// Temporary folders of writers that died: they are the ones that nobody has locked.
-static void remove_leftovers(const char *home, const char *prefix)
-{
-    struct str_list names = {0};
-    if (fsutil_list(home, &names, NULL) == 0) {
-        for (size_t i = 0; i < names.count; i++) {
-            if (!str_starts_with(names.items[i], prefix))
-                continue;
-            char *path = fsutil_join(home, names.items[i]);
-            int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-            if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-                fsutil_remove_tree(path, NULL);
-            if (fd >= 0)
-                close(fd);
-            mem_free(path);
-        }
-    }
-    str_list_deinit(&names);
-}
-
 static int make_temp(struct writer *w, struct err *err)
 {
     char name[TEMP_NAME_MAX], prefix[TEMP_NAME_MAX];
     if (w->in_place) {
         mem_free(w->home);
         w->home = mem_must_strdup(w->path);
-        snprintf(prefix, sizeof prefix, TEMP_TAG);
+        snprintf(prefix, sizeof prefix, FOLDER_TEMP_TAG);
     } else {
-        snprintf(prefix, sizeof prefix, ".%s" TEMP_TAG, w->base);
+        snprintf(prefix, sizeof prefix, ".%s" FOLDER_TEMP_TAG, w->base);
     }
-    remove_leftovers(w->home, prefix);
+    folder_remove_leftovers(w->home, prefix);
     snprintf(name, sizeof name, "%.280s%016llx", prefix, (unsigned long long)rng_entropy_u64());
-    w->home_fd = open_folder(w->home);
+    w->home_fd = folder_open(w->home);
     if (w->home_fd < 0)
-        return fail(err, "open folder", w->home);
+        return folder_fail(err, "open folder", w->home);
     if (mkdirat(w->home_fd, name, 0777) != 0)
-        return fail(err, "create a folder for it", w->shown);
+        return folder_fail(err, "create a folder for it", w->shown);
     w->temp = fsutil_join(w->home, name);
     w->temp_fd = openat(w->home_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (w->temp_fd < 0)
-        return fail(err, "open", w->temp);
+        return folder_fail(err, "open", w->temp);
     flock(w->temp_fd, LOCK_EX | LOCK_NB);   // without locks left-overs stay, that is all
     struct stat st;
     if (w->exists && !w->in_place && stat(w->path, &st) == 0) {
         // An older folder's rights go on; its owner too where we may set it.
         if (fchown(w->temp_fd, st.st_uid, st.st_gid) != 0 && errno != EPERM)
-            return fail(err, "set the owner of", w->temp);
+            return folder_fail(err, "set the owner of", w->temp);
         if (fchmod(w->temp_fd, st.st_mode & 07777) != 0)
-            return fail(err, "set the rights of", w->temp);
+            return folder_fail(err, "set the rights of", w->temp);
     }
     return 0;
 }
@@ -541,141 +485,13 @@ static int write_new_file(struct writer *w, const char *name, const void *data, 
 {
     int fd = openat(w->temp_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0)
-        return fail(err, "create", name);
-    int rc = write_all(w->io, fd, data, bytes, name, err);
+        return folder_fail(err, "create", name);
+    int rc = folder_write(w->io, fd, data, bytes, name, err);
     if (!rc && w->io->fsync(fd) != 0)
-        rc = fail(err, "flush to disk", name);
+        rc = folder_fail(err, "flush to disk", name);
     if (close(fd) != 0 && !rc)
-        rc = fail(err, "close", name);
+        rc = folder_fail(err, "close", name);
     return rc ? err_prefix(err, "%s", w->shown) : 0;
-}
-
-static int write_all(const struct store_io *io, int fd, const void *data, size_t bytes,
-                     const char *shown, struct err *err)
-{
-    const char *at = data;
-    while (bytes) {
-        ssize_t n = io->write(fd, at, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            if (n == 0)
-                errno = EIO;
-            return fail(err, "write", shown);
-        }
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
-}
-
-static int sync_folder_fd(const struct store_io *io, int fd, const char *shown, struct err *err)
-{
-    // Some file systems have no fsync for folders and say EINVAL.
-    return io->fsync(fd) != 0 && errno != EINVAL ? fail(err, "flush folder to disk", shown) : 0;
-}
-
-// Flushes the folders that hold the named files, and the root.
-static int sync_tree(const struct store_io *io, int root_fd, const struct map *names,
-                     const char *shown, struct err *err)
-{
-    struct map done;
-    int rc = 0;
-    map_init(&done);
-    for (const struct map_entry *e = map_first(names); e && !rc; e = map_next(e)) {
-        char *folder = mem_must_strdup(map_key(e));
-        for (char *slash; !rc && (slash = strrchr(folder, '/')) != NULL;) {
-            *slash = 0;
-            if (map_get(&done, folder))
-                break;
-            map_set(&done, folder, &done);
-            const char *last;
-            int parent = open_parent(root_fd, folder, false, &last);
-            int fd = parent < 0 ? -1
-                     : openat(parent, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-            rc = fd < 0 ? fail(err, "open folder", folder) : sync_folder_fd(io, fd, folder, err);
-            if (fd >= 0)
-                close(fd);
-            if (parent >= 0)
-                close(parent);
-        }
-        mem_free(folder);
-    }
-    map_deinit(&done);
-    if (!rc)
-        rc = sync_folder_fd(io, root_fd, shown, err);
-    return rc ? err_prefix(err, "%s", shown) : 0;
-}
-
-// A descriptor of the folder that holds name below root, links refused; *out_last is the last
-// component. The caller closes it.
-static int open_parent(int root_fd, const char *name, bool create, const char **out_last)
-{
-    int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const char *slash;
-    while (fd >= 0 && (slash = strchr(name, '/')) != NULL) {
-        char part[NAME_MAX + 1];
-        size_t bytes = (size_t)(slash - name);
-        int next = -1;
-        if (bytes < sizeof part) {
-            memcpy(part, name, bytes);
-            part[bytes] = 0;
-            if (create && mkdirat(fd, part, 0777) != 0 && errno != EEXIST)
-                next = -1;
-            else
-                next = openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        } else {
-            errno = ENAMETOOLONG;
-        }
-        close(fd);
-        fd = next;
-        name = slash + 1;
-    }
-    *out_last = name;
-    return fd;
-}
-
-// Calls visit for all below dir_fd, a folder before what is in it, our own temporary folders left
-// out. Stops with what visit returns when that is not 0; -1 when something cannot be read. A depth
-// of DEPTH_MAX shows the first level only, hidden folders left out.
-static int walk(int dir_fd, const char *prefix, int depth,
-                int (*visit)(void *self, const char *name, bool folder), void *self)
-{
-    int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
-    if (!dir) {
-        if (copy >= 0)
-            close(copy);
-        return -1;
-    }
-    int rc = 0;
-    bool flat = depth == DEPTH_MAX && !*prefix;
-    struct dirent *entry;
-    while (!rc && (errno = 0, entry = readdir(dir)) != NULL) {
-        struct stat st;
-        const char *part = entry->d_name;
-        if (str_eq(part, ".") || str_eq(part, "..") ||
-            (!*prefix && str_starts_with(part, TEMP_TAG)) || (flat && *part == '.'))
-            continue;
-        if (fstatat(copy, part, &st, AT_SYMLINK_NOFOLLOW) != 0)
-            continue;           // gone meanwhile
-        bool folder = S_ISDIR(st.st_mode);
-        char *name = mem_must_printf("%s%s", prefix, part);
-        rc = visit(self, name, folder);
-        if (!rc && folder && !flat) {
-            char *inner = mem_must_printf("%s/", name);
-            int fd = openat(copy, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-            rc = fd < 0 || depth + 1 >= DEPTH_MAX ? -1 : walk(fd, inner, depth + 1, visit, self);
-            if (fd >= 0)
-                close(fd);
-            mem_free(inner);
-        }
-        mem_free(name);
-    }
-    if (!rc && errno)
-        rc = -1;
-    closedir(dir);
-    return rc;
 }
 
 static bool is_foreign(const struct writer *w, const char *name)
@@ -710,8 +526,8 @@ static int carry_visit(void *self, const char *name, bool folder)
 // Links the target's foreign files into the new folder. Not 0: it cannot be done that way.
 static int carry_foreign(struct writer *w)
 {
-    struct carry carry = {.w = w, .from_fd = open_folder(w->path)};
-    int rc = carry.from_fd < 0 ? -1 : walk(carry.from_fd, "", 0, carry_visit, &carry);
+    struct carry carry = {.w = w, .from_fd = folder_open(w->path)};
+    int rc = carry.from_fd < 0 ? -1 : folder_walk(carry.from_fd, "", 0, carry_visit, &carry);
     for (size_t i = 0; i < carry.empty.count && !rc; i++)
         rc = carry.empty.items[i][0] != 0;
     str_list_deinit(&carry.empty);
@@ -728,18 +544,18 @@ static int publish(struct writer *w, struct err *err)
     if (!w->exists) {
         // A plain rename replaces an empty folder and nothing else.
         if (w->io->rename(w->home_fd, temp, w->home_fd, w->base, 0) != 0)
-            rc = fail(err, "rename the finished folder into place", w->shown);
+            rc = folder_fail(err, "rename the finished folder into place", w->shown);
     } else if (w->io->rename(w->home_fd, temp, w->home_fd, w->base, RENAME_EXCHANGE) != 0) {
         rc = errno == EINVAL || errno == ENOSYS
                  ? swap_by_two(w, err)
-                 : fail(err, "exchange with the new folder", w->shown);
+                 : folder_fail(err, "exchange with the new folder", w->shown);
     } else {
         rescue_late(w);
     }
     if (rc)
         return rc;
     w->committed = true;
-    rc = sync_folder_fd(w->io, w->home_fd, w->home, err);
+    rc = folder_sync(w->io, w->home_fd, w->home, err);
     if (w->exists)
         fsutil_remove_tree(w->temp, NULL);
     return rc;
@@ -754,9 +570,9 @@ static int swap_by_two(struct writer *w, struct err *err)
     snprintf(aside, sizeof aside, ".%.200s.old-%016llx", w->base,
              (unsigned long long)rng_entropy_u64());
     if (w->io->rename(w->home_fd, w->base, w->home_fd, aside, 0) != 0)
-        return fail(err, "move the older folder aside", w->shown);
+        return folder_fail(err, "move the older folder aside", w->shown);
     if (w->io->rename(w->home_fd, temp, w->home_fd, w->base, 0) != 0) {
-        int rc = fail(err, "rename the finished folder into place", w->shown);
+        int rc = folder_fail(err, "rename the finished folder into place", w->shown);
         if (renameat(w->home_fd, aside, w->home_fd, w->base) != 0)
             err_prefix(err, "the older folder is now %s/%s", w->home, aside);
         return rc;
@@ -778,9 +594,9 @@ static int rescue_visit(void *self, const char *name, bool folder)
 // Foreign files that appeared in the old folder after the links were made move over too.
 static void rescue_late(struct writer *w)
 {
-    struct carry carry = {.w = w, .from_fd = open_folder(w->temp)};
+    struct carry carry = {.w = w, .from_fd = folder_open(w->temp)};
     if (carry.from_fd >= 0) {
-        walk(carry.from_fd, "", 0, rescue_visit, &carry);
+        folder_walk(carry.from_fd, "", 0, rescue_visit, &carry);
         close(carry.from_fd);
     }
 }
@@ -789,11 +605,11 @@ static int move_in(struct writer *w, int target_fd, const char *from, const char
                    struct err *err)
 {
     const char *last_from, *last_to;
-    int from_fd = open_parent(w->temp_fd, from, false, &last_from);
-    int to_fd = open_parent(target_fd, to, true, &last_to);
+    int from_fd = folder_open_parent(w->temp_fd, from, false, &last_from);
+    int to_fd = folder_open_parent(target_fd, to, true, &last_to);
     int rc = 0;
     if (from_fd < 0 || to_fd < 0 || w->io->rename(from_fd, last_from, to_fd, last_to, 0) != 0)
-        rc = fail(err, "rename into place", to);
+        rc = folder_fail(err, "rename into place", to);
     if (from_fd >= 0)
         close(from_fd);
     if (to_fd >= 0)
@@ -803,19 +619,19 @@ static int move_in(struct writer *w, int target_fd, const char *from, const char
 
 static int put_one_by_one(struct writer *w, const void *mark, size_t mark_bytes, struct err *err)
 {
-    const char *busy = TEMP_TAG "busy", *last = TEMP_TAG "mark";
+    const char *busy = FOLDER_TEMP_TAG "busy", *last = FOLDER_TEMP_TAG "mark";
     int rc = write_new_file(w, last, mark, mark_bytes, err);
     if (!rc && w->options.busy_mark)
         rc = write_new_file(w, busy, w->options.busy_mark, strlen(w->options.busy_mark), err);
     if (rc)
         return rc;
-    int target_fd = open_folder(w->path);
+    int target_fd = folder_open(w->path);
     if (target_fd < 0)
-        return fail(err, "open folder", w->shown);
+        return folder_fail(err, "open folder", w->shown);
     if (w->options.busy_mark) {
         rc = move_in(w, target_fd, busy, w->options.mark, err);
         if (!rc)
-            rc = sync_folder_fd(w->io, target_fd, w->shown, err);
+            rc = folder_sync(w->io, target_fd, w->shown, err);
     }
     for (const struct map_entry *e = map_first(&w->names); e && !rc; e = map_next(e))
         rc = move_in(w, target_fd, map_key(e), map_key(e), err);
@@ -823,18 +639,18 @@ static int put_one_by_one(struct writer *w, const void *mark, size_t mark_bytes,
         const char *name;
         if (w->options.mode != STORE_REPLACE || map_get(&w->names, map_key(e)))
             continue;
-        int fd = open_parent(target_fd, map_key(e), false, &name);
+        int fd = folder_open_parent(target_fd, map_key(e), false, &name);
         if (fd >= 0) {
             unlinkat(fd, name, 0);
             close(fd);
         }
     }
     if (!rc)
-        rc = sync_tree(w->io, target_fd, &w->names, w->shown, err);
+        rc = folder_sync_tree(w->io, target_fd, &w->names, w->shown, err);
     if (!rc)
         rc = move_in(w, target_fd, last, w->options.mark, err);
     if (!rc)
-        rc = sync_folder_fd(w->io, target_fd, w->shown, err);
+        rc = folder_sync(w->io, target_fd, w->shown, err);
     close(target_fd);
     if (rc)
         return err_prefix(err, "%s: stopped half-way, loading it will be refused", w->shown);

@@ -80,8 +80,11 @@ static void test_plain_folders_and_nothing(void **state)
     expect_found("plain", "plain");
     mkdir(at("parent"), 0777);
     assert_int_equal(rename(at("plain"), at("parent/plain")), 0);
-    assert_int_equal(ckpt_find_newest(at("parent"), &path, NULL, &err), SL_ENOENT);
-    assert_non_null(strstr(err.text, "without manifest"));
+    assert_int_equal(ckpt_find_newest(at("parent"), &path, NULL, &err), SL_EINVAL);
+    assert_non_null(strstr(err.text, "without a manifest"));
+    put_file("empty/LATEST", "epoch_1\n");
+    put_file("empty/nothing", "");
+    assert_int_equal(ckpt_find_newest(at("empty"), &path, NULL, &err), SL_ENOENT);
 }
 
 static void test_verify_names_what_differs(void **state)

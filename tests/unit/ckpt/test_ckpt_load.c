@@ -419,6 +419,39 @@ static void test_recorded_distributed_saves_load_into_the_local_program(void **s
     }
 }
 
+static void test_recorded_saves_are_written_again_byte_for_byte(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {"fit_a_line", "digits_adam", "lr_piecewise"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[256];
+        struct program *main_program;
+        struct scope *fresh = scope_new();
+        struct str_list names = {0};
+        struct ckpt_source *source;
+        snprintf(name, sizeof name, "%s/main.pb", cases[i]);
+        assert_int_equal(program_load(golden(name), &main_program, &err), 0);
+        snprintf(name, sizeof name, "%s/final", cases[i]);
+        assert_int_equal(ckpt_load(golden(name), main_program, fresh, NULL, &report, &err), 0);
+        ckpt_vars_saved(main_program, &names);
+        assert_int_equal(ckpt_source_scope(fresh, &names, &source, &err), 0);
+        assert_int_equal(ckpt_save(source, at("again"), NULL, NULL, &err), 0);
+        for (size_t k = 0; k < names.count; k++) {
+            char sums[2][FSUTIL_SHA256_HEX];
+            uint64_t bytes;
+            snprintf(name, sizeof name, "%s/final/%s", cases[i], names.items[k]);
+            assert_int_equal(fsutil_sha256_file(golden(name), sums[0], &bytes, &err), 0);
+            snprintf(name, sizeof name, "again/%s", names.items[k]);
+            assert_int_equal(fsutil_sha256_file(at(name), sums[1], &bytes, &err), 0);
+            assert_string_equal(sums[0], sums[1]);
+        }
+        ckpt_source_free(source);
+        str_list_deinit(&names);
+        program_free(main_program);
+        scope_free(fresh);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -439,6 +472,7 @@ int main(void)
         TEST(test_names_do_not_leave_the_folder),
         TEST(test_missing_folders_and_interrupted_saves),
         TEST(test_recorded_distributed_saves_load_into_the_local_program),
+        TEST(test_recorded_saves_are_written_again_byte_for_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static inline int fixture_teardown(void **state)
 // The path of name in the folder; four are valid at a time.
 static inline const char *at(const char *name)
 {
-    static char text[4][512];
+    static char text[4][640];
     static int next;
     next = (next + 1) % 4;
     snprintf(text[next], sizeof text[next], "%s/%s", root_path, name);

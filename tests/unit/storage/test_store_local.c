@@ -289,6 +289,61 @@ static void test_leftovers_of_a_crash_are_removed(void **state)
     assert_string_equal(text_of("h/a"), "new a");
 }
 
+static int rename_without_exchange(int from_dir, const char *from, int to_dir, const char *to,
+                                   unsigned flags)
+{
+    if (flags & RENAME_EXCHANGE) {
+        errno = EINVAL;
+        return -1;
+    }
+    return test_rename(from_dir, from, to_dir, to, flags);
+}
+
+static void test_file_systems_that_cannot_exchange(void **state)
+{
+    (void)state;
+    static const struct store_io io = {test_write, test_fsync, rename_without_exchange};
+    options.io = &io;
+    bool failed = true;
+    for (long n = 1; failed; n++) {
+        struct err err = {0};
+        make_old();
+        put_file("f/notes.txt", "mine");
+        fail_at = n;
+        calls = 0;
+        int rc = save_new("f", &err);
+        failed = calls >= n;
+        assert_int_equal(rc < 0, failed);
+        if (strcmp(text_of("f/a"), "new a") == 0)
+            assert_new();
+        else
+            assert_old();
+        assert_string_equal(text_of("f/notes.txt"), "mine");
+        assert_clean(root_path, 1);
+        fsutil_remove_tree(at("f"), NULL);
+    }
+}
+
+static void test_a_parent_that_is_not_ours_to_write(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    if (geteuid() != 0) {
+        print_message("skipped: needs root\n");
+        skip();
+    }
+    make_old();
+    assert_int_equal(chmod(root_path, 0755), 0);
+    assert_int_equal(chown(at("f"), 65534, 65534), 0);
+    assert_int_equal(seteuid(65534), 0);
+    int rc = save_new("f", &err);
+    assert_int_equal(seteuid(0), 0);
+    if (rc)
+        fail_msg("%s", err.text);
+    assert_new();
+    assert_clean(at("f"), 4);
+}
+
 static void test_names_are_checked(void **state)
 {
     (void)state;
@@ -365,6 +420,8 @@ int main(void)
         TEST(test_any_failing_call_leaves_old_or_new),
         TEST(test_one_by_one_failures_are_marked_busy),
         TEST(test_leftovers_of_a_crash_are_removed),
+        TEST(test_file_systems_that_cannot_exchange),
+        TEST(test_a_parent_that_is_not_ours_to_write),
         TEST(test_names_are_checked),
         TEST(test_the_target_may_be_a_link),
         TEST(test_only_our_folders_are_removed),
