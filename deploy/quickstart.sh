@@ -46,7 +46,8 @@ install_and_build() {
 write_job() {
     rm -rf "$work"
     mkdir -p "$work"
-    cat >"$work/job.conf" <<CONF
+    cd "$work" || exit 1
+    cat >job.conf <<CONF
 ; read by every process of the job; flags and environment win over it
 [job]
 trainers = 2
@@ -59,7 +60,7 @@ data = $data
 batch_size = 64
 epochs = $epochs
 [checkpoint]
-save_dir = $work/models
+save_dir = models
 save_every = 1epoch
 keep = 3
 CONF
@@ -72,8 +73,8 @@ start_servers() {
     for ((i = 1; i <= count; i++)); do stand_ins+=${stand_ins:+,}127.0.0.1:$i; done
     endpoints=""
     for ((i = 0; i < count; i++)); do
-        "$build/pserver/pserver" --config "$work/job.conf" --pservers "$stand_ins" --pserver_id "$i" \
-            --current_endpoint 127.0.0.1:0 "$@" 2>"$work/$stage.serverlog.$i" &
+        "$build/pserver/pserver" --config job.conf --pservers "$stand_ins" --pserver_id "$i" \
+            --current_endpoint 127.0.0.1:0 "$@" 2>"$stage.serverlog.$i" &
         pids+=($!)
     done
     for ((i = 0; i < count; i++)); do
@@ -81,8 +82,8 @@ start_servers() {
         # Follows the log until the server says where it listens, or ends.
         while [ -z "$ready" ] && read -r line; do
             [[ $line =~ ready\ on\ ([0-9.:]+)\ in ]] && ready=${BASH_REMATCH[1]}
-        done < <(tail -n +1 -f --pid="${pids[i]}" "$work/$stage.serverlog.$i")
-        [ -n "$ready" ] || { cat "$work/$stage.serverlog.$i" >&2; die "server $i did not start"; }
+        done < <(tail -n +1 -f --pid="${pids[i]}" "$stage.serverlog.$i")
+        [ -n "$ready" ] || { cat "$stage.serverlog.$i" >&2; die "server $i did not start"; }
         echo "${line#pserver: }"
         endpoints+=${endpoints:+,}$ready
     done
@@ -92,27 +93,26 @@ start_servers() {
 train() {
     local stage=$1 pid status=0
     shift
-    "$build/trainer/trainer" --config "$work/job.conf" --pservers "$endpoints" --trainer_id 1 \
-        --report "$work/$stage.report.1" >"$work/$stage.summary.1" 2>"$work/$stage.workerlog.1" &
+    "$build/trainer/trainer" --config job.conf --pservers "$endpoints" --trainer_id 1 \
+        --report "$stage.report.1" >"$stage.summary.1" 2>"$stage.workerlog.1" &
     pids+=($!)
-    "$build/trainer/trainer" --config "$work/job.conf" --pservers "$endpoints" --trainer_id 0 \
-        --report "$work/$stage.report.0" --summary "$work/$stage.summary.0" "$@" >/dev/null || status=$?
+    "$build/trainer/trainer" --config job.conf --pservers "$endpoints" --trainer_id 0 \
+        --report "$stage.report.0" --summary "$stage.summary.0" "$@" >/dev/null || status=$?
     for pid in "${pids[@]}"; do
         wait "$pid" || status=1
     done
     pids=()
-    [ "$status" -eq 0 ] || { tail -n 5 "$work/$stage".*log.* >&2; die "the job failed; its logs are in $work"; }
+    [ "$status" -eq 0 ] || { tail -n 5 "$stage".*log.* >&2; die "the job failed; its logs are in $work"; }
     echo "trainers and servers have ended, all with exit code 0"
 }
 
 show() {
-    python3 - "$work" <<'PYTHON'
+    python3 - <<'PYTHON'
 import json
 import sys
 
-work = sys.argv[1]
-runs = [json.load(open('%s/%s.summary.0' % (work, s))) for s in ('first', 'second')]
-lines = [[json.loads(x) for x in open('%s/%s.report.0' % (work, s))] for s in ('first', 'second')]
+runs = [json.load(open(s + '.summary.0')) for s in ('first', 'second')]
+lines = [[json.loads(x) for x in open(s + '.report.0')] for s in ('first', 'second')]
 mean = lambda part: sum(x['loss'] for x in part) / len(part)
 start, last, first = mean(lines[0][:20]), mean(lines[0][-20:]), mean(lines[1][:20])
 accuracy = runs[1]['test_accuracy'] or 0
@@ -125,7 +125,7 @@ rows = [('', 'first run', 'second run'),
         ('loss, last 20 steps', '%.4f' % last, '%.4f' % mean(lines[1][-20:])),
         ('seconds', '%.1f' % runs[0]['seconds'], '%.1f' % runs[1]['seconds']),
         ('samples/s, both trainers', round(2 * runs[0]['samples_per_second']), round(2 * runs[1]['samples_per_second'])),
-        ('saved to', *(r['saved_to'].replace(work + '/', '') for r in runs)),
+        ('saved to', runs[0]['saved_to'], runs[1]['saved_to']),
         ('test accuracy', '', '%.4f of %d images' % (accuracy, runs[1]['test']['samples']))]
 for row in rows:
     print('  %-26s %-18s %s' % row)
@@ -147,16 +147,17 @@ say "first run: 2 pservers, 2 trainers, synchronous; trainer 0 saves each epoch"
 start_servers 2 first
 train first
 say "second run: 3 pservers load the checkpoint, each its own rows; the trainers load nothing"
-start_servers 3 second --load_dir "$work/models"
-grep -h -m 1 'load ' "$work"/second.serverlog.*
+start_servers 3 second --load_dir models
+grep -h -m 1 'load ' second.serverlog.*
 train second --test_data "$data"
 say "result"
 show || exit 1
 cat <<NEXT
 
-Try next (logs, reports and checkpoints are in $work):
-  "$build/deploy/sluice/sluice" ckpt verify "$work/models/epoch_$((2 * epochs))"
-  "$build/trainer/trainer" --role local --config "$work/job.conf" --load_dir "$work/models"
-  "$build/pserver/pserver" --help; "$build/trainer/trainer" --help; "$build/deploy/sluice/sluice" --help
-  bash tests/run.sh
+Try next (the job file, logs, reports and checkpoints are there):
+  cd "$work"
+  ../deploy/sluice/sluice ckpt verify models/epoch_$((2 * epochs))
+  ../trainer/trainer --role local --config job.conf --load_dir models --test_data "$data"
+  ../pserver/pserver --help; ../trainer/trainer --help; ../deploy/sluice/sluice --help
+and from the clone: bash tests/run.sh
 NEXT

@@ -90,6 +90,8 @@ int pserver_serve(const struct pserver_options *options, struct pserver_job *job
     if (rc == 0)
         rc = serve_run(serving.serve, err);
     stop_end();
+    if (rc == SL_ESTOPPED && !stop_requested())
+        rc = SL_ECLOSED;   // another server was asked to: for this one the job has failed
     if (rc == 0 && stop_requested())
         rc = err_set(err, SL_ESTOPPED, "stopped on request, after the trainers had ended");
     say_end(serving.serve);

@@ -68,8 +68,11 @@ void engine_close(struct engine *engine)
 int engine_step(struct engine *engine, const struct executor_feed *feeds, size_t feeds_count,
                 struct executor_fetch *fetches, size_t fetches_count, struct err *err)
 {
-    return executor_run(engine->exe, engine->train, feeds, feeds_count, fetches, fetches_count,
-                        err);
+    int rc =
+        executor_run(engine->exe, engine->train, feeds, feeds_count, fetches, fetches_count, err);
+    if (rc == SL_ESTOPPED)
+        rc = err->code = SL_ECLOSED;   // a server was asked to stop: for this process a failure
+    return rc;
 }
 
 int engine_freeze(struct engine *engine, struct ckpt_source **out, struct err *err)

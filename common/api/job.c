@@ -11,7 +11,9 @@
 #include "common/api/sluice.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/ckpt/op_save_load.h"
 #include "common/config/option.h"
+#include "common/exec/plan.h"
 #include "common/passes/transpiler.h"
 #include "common/program/program.h"
 #include "common/zoo/zoo.h"
@@ -25,6 +27,7 @@ static int load_programs(const struct option_set *options, struct job *job, stru
 static char *find_loss(const struct block *block);
 static void find_feeds(const struct block *block, struct str_list *out);
 static void find_metrics(const struct block *block, struct job *job);
+static int check_ops(const struct option_set *options, const struct job *job, struct err *err);
 static int distribute(const struct option_set *options, struct job *job, struct err *err);
 
 int job_build(const struct option_set *options, struct job *out, struct err *err)
@@ -34,6 +37,8 @@ int job_build(const struct option_set *options, struct job *out, struct err *err
     if (rc == 0)
         rc = option_string(options, "model") ? build_model(options, out, err)
                                              : load_programs(options, out, err);
+    if (rc == 0)
+        rc = check_ops(options, out, err);
     if (rc == 0 && option_role(options) != OPTION_LOCAL)
         rc = distribute(options, out, err);
     return rc;
@@ -222,6 +227,21 @@ static void find_metrics(const struct block *block, struct job *job)
         str_list_add(&job->metric_names, "acc");
         str_list_add(&job->metric_vars, name);
     }
+}
+
+// Missing operators are told here, all of them, before anything is run or anybody is asked.
+static int check_ops(const struct option_set *options, const struct job *job, struct err *err)
+{
+    static const struct plan_host files = {.ops = op_save_load_table};
+    static const char *const names[] = {"main_program", "startup_program"};
+    const struct program *const programs[] = {job->main, job->startup};
+    for (size_t i = 0; i < 2; i++) {
+        int rc = plan_check(programs[i], &files, 1, NULL, err);
+        if (rc < 0)
+            return err_prefix(err, "%s",
+                              job->model ? job->model->name : option_string(options, names[i]));
+    }
+    return 0;
 }
 
 // ---- distribution

@@ -23,8 +23,8 @@ sys.path.insert(0, os.path.join(ROOT, 'tests', 'integration'))
 import cluster as cluster_module  # noqa: E402
 import images  # noqa: E402
 
-MODEL = ['--model', 'recognize_digits', '--hidden', '200,200', '--optimizer', 'sgd', '--learning_rate', '0.01',
-         '--batch_size', '64']
+MODEL = ['--model', 'recognize_digits', '--hidden', '200,200', '--optimizer', 'sgd', '--learning_rate', '0.01']
+BATCH = ['--batch_size', '64', '--progress', 'off']
 WARM_UP = 20
 ONE_THREAD = {'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'CPU_NUM': '1'}
 
@@ -34,16 +34,16 @@ def median_ms(path):
 
 
 def ours_local(made, data, steps, work):
-    code, text = made.run('trainer', '--role', 'local', *MODEL, '--data', data, '--steps', steps,
-                          '--report', work + '/report', '--summary', work + '/summary', '--progress', 'off')
+    code, text = made.run('trainer', '--role', 'local', *MODEL, *BATCH, '--data', data, '--steps', steps,
+                          '--report', work + '/report', '--summary', work + '/summary')
     assert code == 0, text
     return median_ms(work + '/report'), cluster_module.summary(work + '/summary')['seconds'] * 1e3 / steps
 
 
 def ours_2x2(made, data, steps, work):
     servers = made.servers(2, 2, *MODEL)
-    trainers = [made.trainer(i, servers, 2, *MODEL, '--data', data, '--steps', steps, '--report',
-                             '%s/report_%d' % (work, i), '--summary', '%s/summary_%d' % (work, i), '--progress', 'off')
+    trainers = [made.trainer(i, servers, 2, *MODEL, *BATCH, '--data', data, '--steps', steps, '--report',
+                             '%s/report_%d' % (work, i), '--summary', '%s/summary_%d' % (work, i))
                 for i in range(2)]
     made.finish(trainers + servers, 300)
     return (max(median_ms('%s/report_%d' % (work, i)) for i in range(2)),
