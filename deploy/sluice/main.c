@@ -9,16 +9,7 @@
 
 static const struct cmd *const commands[] = {
     &cmd_program_show, &cmd_program_check, &cmd_program_copy, &cmd_program_diff,
-#ifdef HAVE_CMD_TRANSPILE
-    &cmd_transpile,
-#endif
-#ifdef HAVE_CMD_CKPT
-    &cmd_ckpt_verify,
-#endif
-#ifdef HAVE_CMD_PULL
-    &cmd_pull,
-#endif
-    NULL,
+    &cmd_transpile,    &cmd_ckpt_verify,   &cmd_pull,         NULL,
 };
 
 static void list_commands(FILE *out, const char *group);
