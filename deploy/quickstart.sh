@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # From a clone to incremental training in one command:
 #   bash deploy/quickstart.sh
-# Installs what is missing (as root; else says what), builds into build/, trains recognize_digits on
-# Fashion-MNIST with 2 pservers and 2 trainers, saves, stops everything, and goes on from the checkpoint with 3
-# pservers. What it writes is below build/quickstart. SLUICE_DATA names another idx folder.
+# Installs what is missing (as root; else says what), builds into build/, trains recognize_digits
+# on Fashion-MNIST with 2 pservers and 2 trainers, saves, stops everything, and goes on from the
+# checkpoint with 3 pservers. What it writes is below build/quickstart. SLUICE_DATA names another
+# idx folder.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 build=$PWD/build
@@ -27,6 +28,11 @@ end_all() {
 trap end_all EXIT
 trap 'exit 130' INT TERM
 
+failed_build() {
+    tail -n "$1" "$build/$2" >&2
+    die "$3 failed; all it said is in build/$2"
+}
+
 install_and_build() {
     say "packages"
     bash deploy/setup.sh || exit 1
@@ -36,10 +42,10 @@ install_and_build() {
     if [ ! -e "$build/build.ninja" ]; then
         mkdir -p "$build"
         meson setup "$build" . >"$build/setup.log" 2>&1 ||
-            { tail -n 20 "$build/setup.log" >&2; die "meson setup failed; all of it is in build/setup.log"; }
+            failed_build 20 setup.log "meson setup"
     fi
-    ninja -C "$build" pserver/pserver trainer/trainer deploy/sluice/sluice >"$build/ninja.log" 2>&1 ||
-        { tail -n 30 "$build/ninja.log" >&2; die "the build failed; all of it is in build/ninja.log"; }
+    ninja -C "$build" pserver/pserver trainer/trainer deploy/sluice/sluice \
+        >"$build/ninja.log" 2>&1 || failed_build 30 ninja.log "the build"
     echo "built pserver, trainer and sluice"
 }
 
@@ -66,7 +72,7 @@ keep = 3
 CONF
 }
 
-# start_servers COUNT STAGE [FLAG...]: servers on free ports; sets endpoints to "host:port,host:port".
+# start_servers COUNT STAGE [FLAG...]: servers on free ports; sets endpoints to "host:port,...".
 start_servers() {
     local count=$1 stage=$2 stand_ins="" i line ready
     shift 2
@@ -102,7 +108,10 @@ train() {
         wait "$pid" || status=1
     done
     pids=()
-    [ "$status" -eq 0 ] || { tail -n 5 "$stage".*log.* >&2; die "the job failed; its logs are in $work"; }
+    if [ "$status" -ne 0 ]; then
+        tail -n 5 "$stage".*log.* >&2
+        die "the job failed; its logs are in $work"
+    fi
     echo "trainers and servers have ended, all with exit code 0"
 }
 
@@ -124,13 +133,14 @@ rows = [('', 'first run', 'second run'),
         ('loss, first 20 steps', '%.4f' % start, '%.4f' % first),
         ('loss, last 20 steps', '%.4f' % last, '%.4f' % mean(lines[1][-20:])),
         ('seconds', '%.1f' % runs[0]['seconds'], '%.1f' % runs[1]['seconds']),
-        ('samples/s, both trainers', round(2 * runs[0]['samples_per_second']), round(2 * runs[1]['samples_per_second'])),
+        ('samples/s, both trainers', *(round(2 * r['samples_per_second']) for r in runs)),
         ('saved to', runs[0]['saved_to'], runs[1]['saved_to']),
         ('test accuracy', '', '%.4f of %d images' % (accuracy, runs[1]['test']['samples']))]
 for row in rows:
     print('  %-26s %-18s %s' % row)
 print()
-print('The second run went on where the first stopped: %.4f -> %.4f (a fresh start is at %.4f).' % (last, first, start))
+print('The second run went on where the first stopped: %.4f -> %.4f (a fresh start is at %.4f).' %
+      (last, first, start))
 if runs[1]['loaded']['step'] != runs[0]['global_step']:
     sys.exit('quickstart: the second run began at step %s, the first ended at %s' %
              (runs[1]['loaded']['step'], runs[0]['global_step']))

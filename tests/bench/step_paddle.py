@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rival of step.py: the same network in Paddle 1.8.5 (its Python runs this file).
 
-    python step_paddle.py local|2x2 STEPS WARM_UP      prints STEP_MS <median>
+python step_paddle.py local|2x2 STEPS WARM_UP      prints STEP_MS <median>
 """
+
 import json
 import socket
 import subprocess
@@ -28,8 +29,13 @@ def network(fluid):
 
 def steps_of(exe, program, fetch, count):
     rng = np.random.RandomState(1)
-    feeds = [{'img': rng.uniform(-1, 1, (64, 784)).astype('float32'), 'label': rng.randint(0, 10, (64, 1))}
-             for _ in range(20)]
+    feeds = [
+        {
+            'img': rng.uniform(-1, 1, (64, 784)).astype('float32'),
+            'label': rng.randint(0, 10, (64, 1)),
+        }
+        for _ in range(20)
+    ]
     times = []
     for i in range(count):
         begun = time.perf_counter()
@@ -40,6 +46,7 @@ def steps_of(exe, program, fetch, count):
 
 def worker(spec):
     import paddle.fluid as fluid
+
     main, startup, fetch = network(fluid)
     exe = fluid.Executor(fluid.CPUPlace())
     if spec['role'] == 'local':
@@ -48,8 +55,15 @@ def worker(spec):
     config = fluid.DistributeTranspilerConfig()
     transpiler = fluid.DistributeTranspiler(config=config)
     endpoint = spec['endpoints'][spec['id']]
-    transpiler.transpile(spec['id'] if spec['role'] == 'trainer' else 0, program=main, startup_program=startup,
-                         pservers=','.join(spec['endpoints']), trainers=2, sync_mode=True, current_endpoint=endpoint)
+    transpiler.transpile(
+        spec['id'] if spec['role'] == 'trainer' else 0,
+        program=main,
+        startup_program=startup,
+        pservers=','.join(spec['endpoints']),
+        trainers=2,
+        sync_mode=True,
+        current_endpoint=endpoint,
+    )
     if spec['role'] == 'pserver':
         server, server_startup = transpiler.get_pserver_programs(endpoint)
         exe.run(server_startup)
@@ -77,13 +91,23 @@ def main():
         print('TIMES ' + json.dumps(worker(json.loads(sys.argv[2]))))
         return
     mode, steps, warm_up = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    roles = [('local', 0)] if mode == 'local' else [('pserver', 0), ('pserver', 1), ('trainer', 0), ('trainer', 1)]
+    roles = (
+        [('local', 0)]
+        if mode == 'local'
+        else [('pserver', 0), ('pserver', 1), ('trainer', 0), ('trainer', 1)]
+    )
     endpoints = ['127.0.0.1:%d' % port for port in free_ports(2)]
     running = []
     for role, number in roles:
         spec = {'role': role, 'id': number, 'steps': steps, 'endpoints': endpoints}
-        running.append((role, subprocess.Popen([sys.executable, __file__, 'worker', json.dumps(spec)],
-                                               stdout=subprocess.PIPE)))
+        running.append(
+            (
+                role,
+                subprocess.Popen(
+                    [sys.executable, __file__, 'worker', json.dumps(spec)], stdout=subprocess.PIPE
+                ),
+            )
+        )
     worst = 0.0
     try:
         for role, process in running:
@@ -93,7 +117,7 @@ def main():
             lines = [line for line in text.splitlines() if line.startswith('TIMES ')]
             if not lines:
                 sys.exit('a Paddle process failed: ' + text)
-            worst = max(worst, float(np.median(json.loads(lines[0][len('TIMES '):])[warm_up:])))
+            worst = max(worst, float(np.median(json.loads(lines[0][len('TIMES ') :])[warm_up:])))
     finally:
         # A server of 1.8.5 goes on waiting after the last trainer said it is complete.
         for _, process in running:

@@ -6,6 +6,7 @@
 Every case of the folders goes in, except those that were fed with data that is
 not ours to hand on; of two folders with the same case the later one wins.
 """
+
 import io
 import lzma
 import os
@@ -44,8 +45,7 @@ def pack(files):
                 data = handle.read()
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    filters = [{'id': lzma.FILTER_LZMA2, 'preset': 9 | lzma.PRESET_EXTREME,
-                'dict_size': 64 << 20}]
+    filters = [{'id': lzma.FILTER_LZMA2, 'preset': 9 | lzma.PRESET_EXTREME, 'dict_size': 64 << 20}]
     return lzma.compress(out.getvalue(), lzma.FORMAT_XZ, filters=filters)
 
 

@@ -5,6 +5,7 @@
 
 Safe when several tests start at once: one unpacks beside and renames.
 """
+
 import hashlib
 import os
 import shutil
@@ -12,8 +13,7 @@ import sys
 import tarfile
 import tempfile
 
-ARCHIVE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data',
-                       'goldens.tar.xz')
+ARCHIVE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data', 'goldens.tar.xz')
 
 
 def unpacked(build):
@@ -35,7 +35,7 @@ def unpacked(build):
     try:
         os.rename(beside, where)
     except OSError:
-        shutil.rmtree(beside)       # another process was first
+        shutil.rmtree(beside)  # another process was first
     return where
 
 

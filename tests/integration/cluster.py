@@ -4,6 +4,7 @@
 Servers listen on port 0 and say where; trainers get those addresses. Every wait has a time-out,
 after which the test fails with all that the processes said.
 """
+
 import json
 import os
 import re
@@ -24,8 +25,14 @@ class Process(object):
         self.lines = []
         self.changed = threading.Condition()
         self.ended = False
-        self.child = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.child = subprocess.Popen(
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         self.reader = threading.Thread(target=self._collect, daemon=True)
         self.reader.start()
 
@@ -61,9 +68,15 @@ class Process(object):
                     seen += 1
                 left = end - time.monotonic()
                 if self.ended or left <= 0:
-                    raise AssertionError('%s: no line like %r %s:\n%s' % (
-                        self.name, pattern, 'before its end' if self.ended else 'in %g s' % seconds,
-                        '\n'.join(self.lines)))
+                    raise AssertionError(
+                        '%s: no line like %r %s:\n%s'
+                        % (
+                            self.name,
+                            pattern,
+                            'before its end' if self.ended else 'in %g s' % seconds,
+                            '\n'.join(self.lines),
+                        )
+                    )
                 self.changed.wait(left)
 
     def wait(self, seconds=WAIT):
@@ -92,13 +105,19 @@ class Cluster(object):
         self.build, self.work = build, str(work)
         self.env = dict(os.environ, OPENBLAS_NUM_THREADS='1')
         for name in list(self.env):
-            if name.startswith('PADDLE_') or name in ('TRAINING_ROLE', 'POD_IP', 'CURRENT_ENDPOINT'):
+            if name.startswith('PADDLE_') or name in (
+                'TRAINING_ROLE',
+                'POD_IP',
+                'CURRENT_ENDPOINT',
+            ):
                 del self.env[name]
         self.env.update(env or {})
         self.all = []
 
     def binary(self, name):
-        return os.path.join(self.build, {'sluice': 'deploy/sluice/sluice'}.get(name, name + '/' + name))
+        return os.path.join(
+            self.build, {'sluice': 'deploy/sluice/sluice'}.get(name, name + '/' + name)
+        )
 
     def start(self, name, binary, *args, **env):
         argv = [self.binary(binary)] + [str(a) for a in args]
@@ -113,10 +132,22 @@ class Cluster(object):
         return code, process.text
 
     def server(self, index, count, trainers, *args, **env):
-        """Starts one of count servers on a free port. What the list says of addresses does not matter then."""
+        """Starts one of count servers on a free port; the list's addresses do not matter then."""
         stand_ins = ','.join('127.0.0.1:%d' % (i + 1) for i in range(count))
-        return self.start('pserver %d' % index, 'pserver', '--pservers', stand_ins, '--trainers', trainers,
-                          '--current_endpoint', '127.0.0.1:0', '--pserver_id', index, *args, **env)
+        return self.start(
+            'pserver %d' % index,
+            'pserver',
+            '--pservers',
+            stand_ins,
+            '--trainers',
+            trainers,
+            '--current_endpoint',
+            '127.0.0.1:0',
+            '--pserver_id',
+            index,
+            *args,
+            **env
+        )
 
     def servers(self, count, trainers, *args, **env):
         """Starts count servers on free ports; returns them once all are ready."""
@@ -127,17 +158,36 @@ class Cluster(object):
 
     def trainer(self, number, servers, trainers, *args, **env):
         endpoints = servers if isinstance(servers, str) else ','.join(s.endpoint for s in servers)
-        return self.start('trainer %d' % number, 'trainer', '--role', 'trainer', '--trainer_id', number,
-                          '--pservers', endpoints, '--trainers', trainers, *args, **env)
+        return self.start(
+            'trainer %d' % number,
+            'trainer',
+            '--role',
+            'trainer',
+            '--trainer_id',
+            number,
+            '--pservers',
+            endpoints,
+            '--trainers',
+            trainers,
+            *args,
+            **env
+        )
 
     def finish(self, processes, seconds=WAIT, code=0):
         """Waits for the processes; each must end with code."""
         for process in processes:
             got = process.wait(seconds)
-            assert got == code, '%s: exit %d, wanted %d\n%s' % (process.name, got, code, self.story())
+            assert got == code, '%s: exit %d, wanted %d\n%s' % (
+                process.name,
+                got,
+                code,
+                self.story(),
+            )
 
     def story(self):
-        return '\n'.join('--- %s: %s\n%s' % (p.name, ' '.join(p.argv[1:]), p.text) for p in self.all)
+        return '\n'.join(
+            '--- %s: %s\n%s' % (p.name, ' '.join(p.argv[1:]), p.text) for p in self.all
+        )
 
     def end(self):
         for process in self.all:
@@ -163,6 +213,10 @@ def golden_job(case):
     """The flags that name a golden case's program."""
     with open(os.path.join(case, 'case.json')) as handle:
         facts = json.load(handle)
-    args = ['--main_program', os.path.join(case, 'main.pb'),
-            '--startup_program', os.path.join(case, 'startup.pb')]
+    args = [
+        '--main_program',
+        os.path.join(case, 'main.pb'),
+        '--startup_program',
+        os.path.join(case, 'startup.pb'),
+    ]
     return facts, args

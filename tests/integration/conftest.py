@@ -6,6 +6,7 @@ SLUICE_GOLDENS  recorded cases (default: tests/data/goldens.tar.xz, unpacked int
 SLUICE_SHARED   what the repository may not hold, housing-fed cases among it (default: ../shared);
                 without it such tests are skipped aloud, or fail when CI=true
 """
+
 import os
 import sys
 
@@ -55,12 +56,14 @@ def goldens():
 
 @pytest.fixture
 def golden(goldens):
-    """golden(name): the folder of a recorded case, from the clone or from what is shared beside it."""
+    """golden(name): the folder of a recorded case, of the clone or of what is shared beside it."""
+
     def find(name):
         for root in (goldens, os.path.join(shared_folder(), 'goldens')):
             if os.path.isdir(os.path.join(root, name)):
                 return os.path.join(root, name)
         return missing('golden case %s (SLUICE_SHARED)' % name)
+
     return find
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small image sets in MNIST's idx format that a network can learn: a bright bar tells the class."""
+
 import gzip
 import os
 import random
@@ -17,7 +18,12 @@ def write(folder, train=640, test=200, seed=1, zipped=True):
             start = 784 * i + 56 * label + 60
             for k in range(28):
                 pixels[start + k] = 200 + (pixels[start + k] & 31)
-        _put(folder, part + '-images-idx3-ubyte', struct.pack('>IIII', 0x803, count, 28, 28) + bytes(pixels), zipped)
+        _put(
+            folder,
+            part + '-images-idx3-ubyte',
+            struct.pack('>IIII', 0x803, count, 28, 28) + bytes(pixels),
+            zipped,
+        )
         _put(folder, part + '-labels-idx1-ubyte', struct.pack('>II', 0x801, count) + labels, zipped)
     return str(folder)
 

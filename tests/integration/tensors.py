@@ -5,13 +5,22 @@ u32 version | u64 LoD levels, each u64 bytes + u64 offsets | u32 tensor version 
 of TensorDesc | TensorDesc {1: data_type, 2: dims} | data. What lies behind the data that the
 dims say is surplus: Paddle's distributed saves have it, and its loader ignores it.
 """
+
 import array
 import math
 import os
 import struct
 
-TYPES = {0: ('B', 1), 1: ('h', 2), 2: ('i', 4), 3: ('q', 8), 5: ('f', 4), 6: ('d', 8), 20: ('B', 1),
-         21: ('b', 1)}
+TYPES = {
+    0: ('B', 1),
+    1: ('h', 2),
+    2: ('i', 4),
+    3: ('q', 8),
+    5: ('f', 4),
+    6: ('d', 8),
+    20: ('B', 1),
+    21: ('b', 1),
+}
 
 
 class Tensor(object):
@@ -37,7 +46,7 @@ def read(path):
     assert version == 0, path
     at, lod = 12, []
     for _ in range(levels):
-        size, = struct.unpack_from('<Q', raw, at)
+        (size,) = struct.unpack_from('<Q', raw, at)
         lod.append(struct.unpack_from('<%dQ' % (size // 8), raw, at + 8))
         at += 8 + size
     version, size = struct.unpack_from('<Ii', raw, at)
@@ -56,7 +65,7 @@ def read(path):
     for size in dims:
         width *= size
     assert len(raw) >= end + width, '%s: shorter than its dims say' % path
-    return Tensor(dtype, dims, raw[end:end + width], len(raw) - end - width, lod)
+    return Tensor(dtype, dims, raw[end : end + width], len(raw) - end - width, lod)
 
 
 def _varint(raw, at):
@@ -64,7 +73,7 @@ def _varint(raw, at):
     while True:
         byte = raw[at]
         at += 1
-        value |= (byte & 0x7f) << shift
+        value |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
             return value, at
@@ -72,8 +81,8 @@ def _varint(raw, at):
 
 def _bytes_of_varint(value):
     out = bytearray()
-    while value > 0x7f:
-        out.append(value & 0x7f | 0x80)
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
@@ -139,7 +148,11 @@ def assert_close(folder_got, folder_want, bound=1e-4, exempt=lambda name: False)
 def assert_losses(got, want):
     assert len(got) == len(want), (len(got), len(want))
     for step, (a, b) in enumerate(zip(got, want)):
-        assert abs(a - b) <= 1e-5 * abs(b) + 1e-7, 'step %d: loss %.9g, Paddle has %.9g' % (step, a, b)
+        assert abs(a - b) <= 1e-5 * abs(b) + 1e-7, 'step %d: loss %.9g, Paddle has %.9g' % (
+            step,
+            a,
+            b,
+        )
 
 
 def read_losses(path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What breaks: processes that die, peers that speak nonsense, ids that are taken, signals."""
+
 import os
 import signal
 import socket
@@ -21,9 +22,28 @@ def data(tmp_path):
 def job(cluster, data, tmp, servers=2, trainers=2, *flags):
     """A job that trains until something happens to it, some steps under way."""
     running = cluster.servers(servers, trainers, *MODEL)
-    working = [cluster.trainer(i, running, trainers, *MODEL, '--data', data, '--batch_size', 16, '--epochs', 100000,
-                               '--save_dir', tmp / 'm', '--save_every', 200, '--keep', 1, *flags)
-               for i in range(trainers)]
+    working = [
+        cluster.trainer(
+            i,
+            running,
+            trainers,
+            *MODEL,
+            '--data',
+            data,
+            '--batch_size',
+            16,
+            '--epochs',
+            100000,
+            '--save_dir',
+            tmp / 'm',
+            '--save_every',
+            200,
+            '--keep',
+            1,
+            *flags
+        )
+        for i in range(trainers)
+    ]
     working[0].wait_line('saved .*step_200 ')
     return running, working
 
@@ -69,8 +89,11 @@ def test_the_last_checkpoint_is_whole_after_a_death(cluster, data, tmp_path):
     assert cluster.run('sluice', 'ckpt', 'verify', tmp_path / 'm' / name[0])[0] == 0
 
 
-@pytest.mark.parametrize('junk', [b'', b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', os.urandom(4096), b'\x00' * 65536,
-                                  b'\xff' * 4096], ids=['nothing', 'http', 'random', 'zeros', 'ones'])
+@pytest.mark.parametrize(
+    'junk',
+    [b'', b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', os.urandom(4096), b'\x00' * 65536, b'\xff' * 4096],
+    ids=['nothing', 'http', 'random', 'zeros', 'ones'],
+)
 def test_a_peer_that_speaks_garbage_harms_nobody(cluster, data, tmp_path, junk):
     servers, trainers = job(cluster, data, tmp_path)
     host, port = servers[0].endpoint.split(':')
@@ -99,39 +122,93 @@ def test_a_trainer_id_that_is_taken(cluster, data, tmp_path):
     assert all(t.child.poll() is None for t in trainers)
 
 
-@pytest.mark.parametrize('change', [['--hidden', '24'], ['--trainers', '3'], ['--optimizer', 'momentum']])
+@pytest.mark.parametrize(
+    'change', [['--hidden', '24'], ['--trainers', '3'], ['--optimizer', 'momentum']]
+)
 def test_a_job_of_another_topology_is_refused(cluster, data, change):
     servers = cluster.servers(2, 2, *MODEL)
     flags = dict(zip(MODEL[::2], MODEL[1::2]), **{'--trainers': '2'})
     flags[change[0]] = change[1]
-    code, text = cluster.run('trainer', '--trainer_id', 0, '--pservers', ','.join(s.endpoint for s in servers),
-                             '--data', data, *[word for pair in flags.items() for word in pair])
+    code, text = cluster.run(
+        'trainer',
+        '--trainer_id',
+        0,
+        '--pservers',
+        ','.join(s.endpoint for s in servers),
+        '--data',
+        data,
+        *[word for pair in flags.items() for word in pair]
+    )
     assert code == 1 and servers[0].endpoint in text or servers[1].endpoint in text, text
     assert all(s.child.poll() is None for s in servers)
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for(cluster, data):
     port = free_port()
-    trainer = cluster.start('trainer 0', 'trainer', '--pservers', '127.0.0.1:%d' % port, '--trainers', 1,
-                            '--trainer_id', 0, *MODEL, '--data', data, '--steps', 2)
+    trainer = cluster.start(
+        'trainer 0',
+        'trainer',
+        '--pservers',
+        '127.0.0.1:%d' % port,
+        '--trainers',
+        1,
+        '--trainer_id',
+        0,
+        *MODEL,
+        '--data',
+        data,
+        '--steps',
+        2
+    )
     trainer.wait_line('waiting .*127.0.0.1:%d' % port)
-    server = cluster.start('pserver', 'pserver', '--pservers', '127.0.0.1:%d' % port, '--trainers', 1,
-                           '--current_endpoint', '127.0.0.1:%d' % port, *MODEL)
+    server = cluster.start(
+        'pserver',
+        'pserver',
+        '--pservers',
+        '127.0.0.1:%d' % port,
+        '--trainers',
+        1,
+        '--current_endpoint',
+        '127.0.0.1:%d' % port,
+        *MODEL
+    )
     cluster.finish([trainer, server])
 
 
 def test_a_server_that_never_comes(cluster, data):
     port = free_port()
-    code, text = cluster.run('trainer', '--pservers', '127.0.0.1:%d' % port, '--trainers', 1, '--trainer_id', 0, *MODEL,
-                             '--data', data, '--connect_timeout', '2s')
+    code, text = cluster.run(
+        'trainer',
+        '--pservers',
+        '127.0.0.1:%d' % port,
+        '--trainers',
+        1,
+        '--trainer_id',
+        0,
+        *MODEL,
+        '--data',
+        data,
+        '--connect_timeout',
+        '2s'
+    )
     assert code == 1 and '127.0.0.1:%d' % port in text and 'connect_timeout' in text, text
 
 
 def test_a_port_in_use(cluster):
     holder = cluster.servers(1, 1, *MODEL)[0]
-    code, text = cluster.run('pserver', '--pservers', holder.endpoint, '--current_endpoint', holder.endpoint,
-                             '--trainers', 1, *MODEL)
-    assert code == 1 and holder.endpoint in text and 'in use' in text and str(holder.pid) in text, text
+    code, text = cluster.run(
+        'pserver',
+        '--pservers',
+        holder.endpoint,
+        '--current_endpoint',
+        holder.endpoint,
+        '--trainers',
+        1,
+        *MODEL
+    )
+    assert (
+        code == 1 and holder.endpoint in text and 'in use' in text and str(holder.pid) in text
+    ), text
 
 
 def test_sigterm_to_everybody_saves_and_ends(cluster, data, tmp_path):
@@ -157,7 +234,7 @@ def test_sigterm_to_a_server_alone_ends_the_job(cluster, data, tmp_path):
 
 def test_sigterm_twice_ends_at_once(cluster, data, tmp_path):
     servers, trainers = job(cluster, data, tmp_path)
-    trainers[1].signal(signal.SIGSTOP)      # now no step can be finished
+    trainers[1].signal(signal.SIGSTOP)  # now no step can be finished
     trainers[0].signal()
     trainers[0].wait_line('asked to stop')
     trainers[0].signal()
@@ -168,15 +245,36 @@ def test_sigterm_before_the_first_step(cluster, data):
     server = cluster.servers(1, 1, *MODEL)[0]
     server.signal()
     assert server.wait(5) == 3
-    trainer = cluster.start('trainer 0', 'trainer', '--pservers', server.endpoint, '--trainers', 1, '--trainer_id', 0,
-                            *MODEL, '--data', data)
+    trainer = cluster.start(
+        'trainer 0',
+        'trainer',
+        '--pservers',
+        server.endpoint,
+        '--trainers',
+        1,
+        '--trainer_id',
+        0,
+        *MODEL,
+        '--data',
+        data
+    )
     trainer.wait_line('waiting')
     trainer.signal()
     assert trainer.wait(5) == 3
 
 
 def test_listening_beyond_loopback_needs_insecure(cluster):
-    flags = ['--pservers', '127.0.0.1:1', '--pserver_id', 0, '--trainers', 1, '--current_endpoint', '0.0.0.0:0', *MODEL]
+    flags = [
+        '--pservers',
+        '127.0.0.1:1',
+        '--pserver_id',
+        0,
+        '--trainers',
+        1,
+        '--current_endpoint',
+        '0.0.0.0:0',
+        *MODEL,
+    ]
     code, text = cluster.run('pserver', *flags)
     assert code in (1, 2) and '--insecure' in text, text
     server = cluster.start('pserver', 'pserver', *flags, '--insecure')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two servers and two trainers against what four processes of Paddle 1.8.5 computed."""
+
 import os
 
 import pytest
@@ -24,10 +25,27 @@ def run(cluster, case, tmp, first_step, steps, load=(), pservers=2):
     trainers = []
     for number in range(2):
         save = ['--save_dir', tmp / 'saved'] if number == 0 else []
-        trainers.append(cluster.trainer(
-            number, servers, 2, *job, '--loss', facts['loss'], '--feed_dir', feed, '--first_step', first_step,
-            '--steps', steps, '--report', tmp / ('report_%d' % number),
-            '--summary', tmp / ('summary_%d' % number), *save))
+        trainers.append(
+            cluster.trainer(
+                number,
+                servers,
+                2,
+                *job,
+                '--loss',
+                facts['loss'],
+                '--feed_dir',
+                feed,
+                '--first_step',
+                first_step,
+                '--steps',
+                steps,
+                '--report',
+                tmp / ('report_%d' % number),
+                '--summary',
+                tmp / ('summary_%d' % number),
+                *save
+            )
+        )
     cluster.finish(trainers + servers)
     return c.summary(tmp / 'summary_0')['saved_to']
 
@@ -51,8 +69,14 @@ def test_run_and_saved_folder(cluster, golden, tmp_path, name):
 def test_resume_from_the_folder_that_paddle_saved(cluster, golden, tmp_path, name):
     case = golden(name)
     facts = c.golden_job(case)[0]['dist_resume']
-    saved = run(cluster, case, tmp_path, facts['first_step'], facts['steps'],
-                ['--load_dir', os.path.join(case, 'dist_run', 'saved')])
+    saved = run(
+        cluster,
+        case,
+        tmp_path,
+        facts['first_step'],
+        facts['steps'],
+        ['--load_dir', os.path.join(case, 'dist_run', 'saved')],
+    )
     check(case, 'dist_resume', tmp_path, saved)
     servers = [p for p in cluster.all if p.name.startswith('pserver')]
     assert all('kept' in s.text and 'learning_rate_0' in s.text for s in servers), cluster.story()
@@ -62,12 +86,21 @@ def test_resume_from_the_folder_that_paddle_saved(cluster, golden, tmp_path, nam
 def test_trainers_begin_with_what_the_servers_drew(cluster, golden, tmp_path, name):
     case = golden(name)
     servers = cluster.servers(2, 2, *c.golden_job(case)[1])
-    code, text = cluster.run('sluice', 'ckpt', 'pull', '--pservers', ','.join(s.endpoint for s in servers),
-                             '--out', tmp_path / 'pulled')
+    code, text = cluster.run(
+        'sluice',
+        'ckpt',
+        'pull',
+        '--pservers',
+        ','.join(s.endpoint for s in servers),
+        '--out',
+        tmp_path / 'pulled',
+    )
     assert code == 0, text
     received = os.path.join(case, 'dist_run', 'received')
     for name in tensors.names(received):
-        assert tensors.same_values(str(tmp_path / 'pulled' / name), os.path.join(received, name)), name
+        assert tensors.same_values(
+            str(tmp_path / 'pulled' / name), os.path.join(received, name)
+        ), name
 
 
 def test_two_runs_are_bit_identical(cluster, golden, tmp_path):

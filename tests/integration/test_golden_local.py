@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The local role against what one process of Paddle 1.8.5 computed."""
+
 import json
 import os
 
@@ -8,13 +9,31 @@ import pytest
 import cluster as c
 import tensors
 
-CASES = ['fit_a_line_synthetic', 'fit_a_line', 'digits_sgd', 'digits_momentum', 'digits_adam', 'mlp_digits']
+CASES = [
+    'fit_a_line_synthetic',
+    'fit_a_line',
+    'digits_sgd',
+    'digits_momentum',
+    'digits_adam',
+    'mlp_digits',
+]
 
 
 def local(cluster, case, steps, *more):
     facts, job = c.golden_job(case)
-    return cluster.run('trainer', '--role', 'local', *job, '--loss', facts['loss'],
-                       '--feed_dir', os.path.join(case, facts['feed_dir']), '--steps', steps, *more)
+    return cluster.run(
+        'trainer',
+        '--role',
+        'local',
+        *job,
+        '--loss',
+        facts['loss'],
+        '--feed_dir',
+        os.path.join(case, facts['feed_dir']),
+        '--steps',
+        steps,
+        *more
+    )
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -31,43 +50,79 @@ def test_losses_fetches_and_final_values(cluster, golden, tmp_path, name):
     with open(os.path.join(case, 'case.json')) as handle:
         facts = json.load(handle)
     steps = facts['steps']
-    fetch = ['--fetch', ','.join(facts['fetches']), '--fetch_dir', tmp_path / 'fetch'] if facts['fetches'] else []
-    code, text = local(cluster, case, steps, '--report', tmp_path / 'report', '--save_dir', tmp_path / 'saved',
-                       '--summary', tmp_path / 'summary', *fetch)
+    fetch = (
+        ['--fetch', ','.join(facts['fetches']), '--fetch_dir', tmp_path / 'fetch']
+        if facts['fetches']
+        else []
+    )
+    code, text = local(
+        cluster,
+        case,
+        steps,
+        '--report',
+        tmp_path / 'report',
+        '--save_dir',
+        tmp_path / 'saved',
+        '--summary',
+        tmp_path / 'summary',
+        *fetch
+    )
     assert code == 0, text
-    tensors.assert_losses(c.losses(tmp_path / 'report'), tensors.read_losses(os.path.join(case, 'losses.txt')))
+    tensors.assert_losses(
+        c.losses(tmp_path / 'report'), tensors.read_losses(os.path.join(case, 'losses.txt'))
+    )
     end = c.summary(tmp_path / 'summary')
     assert end['steps'] == steps
     assert end['saved_to'] == str(tmp_path / 'saved' / ('step_%d' % steps))
     tensors.assert_close(end['saved_to'], os.path.join(case, 'final'))
     for step in (0, steps - 1):
         for want in facts['fetches']:
-            gap = tensors.largest_gap(str(tmp_path / 'fetch' / ('step_%03d' % step) / want),
-                                      os.path.join(case, 'fetch', 'step_%03d' % step, want))
+            gap = tensors.largest_gap(
+                str(tmp_path / 'fetch' / ('step_%03d' % step) / want),
+                os.path.join(case, 'fetch', 'step_%03d' % step, want),
+            )
             assert gap <= 1e-5, want
 
 
 def test_parameter_gradients_can_be_fetched(cluster, golden, tmp_path):
     case = golden('fit_a_line_synthetic')
-    code, text = local(cluster, case, 1, '--fetch', 'fc_0.w_0@GRAD,fc_0.b_0@GRAD', '--fetch_dir', tmp_path / 'f')
+    code, text = local(
+        cluster, case, 1, '--fetch', 'fc_0.w_0@GRAD,fc_0.b_0@GRAD', '--fetch_dir', tmp_path / 'f'
+    )
     assert code == 0, text
     for name in ('fc_0.w_0@GRAD', 'fc_0.b_0@GRAD'):
-        gap = tensors.largest_gap(str(tmp_path / 'f' / 'step_000' / name),
-                                  os.path.join(case, 'fetch', 'step_000', name))
+        gap = tensors.largest_gap(
+            str(tmp_path / 'f' / 'step_000' / name), os.path.join(case, 'fetch', 'step_000', name)
+        )
         assert gap <= 1e-5, name
 
 
 def test_stop_save_load_continue_equals_the_uninterrupted_run(cluster, golden, tmp_path):
     case = golden('digits_adam')
-    code, text = local(cluster, case, 10, '--report', tmp_path / 'whole', '--save_dir', tmp_path / 'a')
+    code, text = local(
+        cluster, case, 10, '--report', tmp_path / 'whole', '--save_dir', tmp_path / 'a'
+    )
     assert code == 0, text
     code, text = local(cluster, case, 4, '--save_dir', tmp_path / 'b')
     assert code == 0, text
-    code, text = local(cluster, case, 6, '--first_step', 4, '--load_dir', tmp_path / 'b',
-                       '--report', tmp_path / 'rest', '--save_dir', tmp_path / 'b')
+    code, text = local(
+        cluster,
+        case,
+        6,
+        '--first_step',
+        4,
+        '--load_dir',
+        tmp_path / 'b',
+        '--report',
+        tmp_path / 'rest',
+        '--save_dir',
+        tmp_path / 'b',
+    )
     assert code == 0, text
     assert c.losses(tmp_path / 'rest') == c.losses(tmp_path / 'whole')[4:]
-    assert tensors.same_folder(str(tmp_path / 'a' / 'step_10'), str(tmp_path / 'b' / 'step_10')) == []
+    assert (
+        tensors.same_folder(str(tmp_path / 'a' / 'step_10'), str(tmp_path / 'b' / 'step_10')) == []
+    )
 
 
 def test_zoo_model_equals_the_recorded_program(cluster, golden, tmp_path):
@@ -75,9 +130,29 @@ def test_zoo_model_equals_the_recorded_program(cluster, golden, tmp_path):
     with open(os.path.join(case, 'case.json')) as handle:
         facts = json.load(handle)
     code, text = cluster.run(
-        'trainer', '--role', 'local', '--model', 'recognize_digits', '--hidden', '24', '--optimizer', 'adam',
-        '--learning_rate', '0.01', '--seed', facts['random_seed'],
-        '--feed_dir', os.path.join(case, facts['feed_dir']), '--steps', 10,
-        '--report', tmp_path / 'report', '--save_dir', tmp_path / 'saved')
+        'trainer',
+        '--role',
+        'local',
+        '--model',
+        'recognize_digits',
+        '--hidden',
+        '24',
+        '--optimizer',
+        'adam',
+        '--learning_rate',
+        '0.01',
+        '--seed',
+        facts['random_seed'],
+        '--feed_dir',
+        os.path.join(case, facts['feed_dir']),
+        '--steps',
+        10,
+        '--report',
+        tmp_path / 'report',
+        '--save_dir',
+        tmp_path / 'saved',
+    )
     assert code == 0, text
-    tensors.assert_losses(c.losses(tmp_path / 'report'), tensors.read_losses(os.path.join(case, 'losses.txt')))
+    tensors.assert_losses(
+        c.losses(tmp_path / 'report'), tensors.read_losses(os.path.join(case, 'losses.txt'))
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real Paddle 1.8.5 loads what we save. Needs SLUICE_PADDLE_PYTHON; skipped aloud without."""
+
 import json
 import os
 import subprocess
@@ -26,12 +27,25 @@ print('LOADED ' + json.dumps(out))
 
 def load(paddle, case, folder, names):
     env = dict(os.environ, OMP_NUM_THREADS='1', CPU_NUM='1')
-    done = subprocess.run([paddle, '-c', LOADER, os.path.join(case, 'main.pb'), os.path.join(case, 'startup.pb'),
-                           folder] + names, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    done = subprocess.run(
+        [
+            paddle,
+            '-c',
+            LOADER,
+            os.path.join(case, 'main.pb'),
+            os.path.join(case, 'startup.pb'),
+            folder,
+        ]
+        + names,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+    )
     text = done.stdout.decode('utf-8', 'replace')
     lines = [line for line in text.splitlines() if line.startswith('LOADED ')]
     assert lines, text
-    return json.loads(lines[0][len('LOADED '):])
+    return json.loads(lines[0][len('LOADED ') :])
 
 
 def test_paddle_loads_what_two_servers_saved(cluster, golden, paddle, tmp_path):
@@ -39,8 +53,12 @@ def test_paddle_loads_what_two_servers_saved(cluster, golden, paddle, tmp_path):
     facts, job = c.golden_job(case)
     servers = cluster.servers(2, 2, *job)
     feed = os.path.join(case, facts['dist_run']['feed_dir'], 'trainer_{trainer_id}')
-    trainers = [cluster.trainer(i, servers, 2, *job, '--feed_dir', feed, '--steps', 4, '--save_dir', tmp_path / 'm')
-                for i in range(2)]
+    trainers = [
+        cluster.trainer(
+            i, servers, 2, *job, '--feed_dir', feed, '--steps', 4, '--save_dir', tmp_path / 'm'
+        )
+        for i in range(2)
+    ]
     cluster.finish(trainers + servers)
     saved = str(tmp_path / 'm' / 'step_4')
     names = tensors.names(saved)

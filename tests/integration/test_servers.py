@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints across numbers of servers, and what servers and trainers agree on."""
+
 import os
 
 import pytest
@@ -17,16 +18,34 @@ def data(tmp_path):
 
 
 def run(cluster, data, tmp, servers, trainers, *trainer_flags):
-    found = [cluster.trainer(i, servers, trainers, *MODEL, '--data', data, '--batch_size', 16,
-                             '--report', tmp / ('report_%d' % i), '--summary', tmp / ('summary_%d' % i),
-                             '--save_dir', tmp / 'saved', *trainer_flags) for i in range(trainers)]
+    found = [
+        cluster.trainer(
+            i,
+            servers,
+            trainers,
+            *MODEL,
+            '--data',
+            data,
+            '--batch_size',
+            16,
+            '--report',
+            tmp / ('report_%d' % i),
+            '--summary',
+            tmp / ('summary_%d' % i),
+            '--save_dir',
+            tmp / 'saved',
+            *trainer_flags
+        )
+        for i in range(trainers)
+    ]
     cluster.finish(found + servers)
     return c.summary(tmp / 'summary_0')['saved_to']
 
 
 def pull(cluster, servers, out):
-    code, text = cluster.run('sluice', 'ckpt', 'pull', '--pservers', ','.join(s.endpoint for s in servers),
-                             '--out', out)
+    code, text = cluster.run(
+        'sluice', 'ckpt', 'pull', '--pservers', ','.join(s.endpoint for s in servers), '--out', out
+    )
     assert code == 0, text
     return str(out)
 
@@ -46,13 +65,29 @@ def test_two_servers_saved_any_number_loads(cluster, data, tmp_path):
 
 def test_pull_while_training(cluster, data, tmp_path):
     servers = cluster.servers(2, 1, *MODEL)
-    trainer = cluster.trainer(0, servers, 1, *MODEL, '--data', data, '--batch_size', 16, '--epochs', 1000,
-                              '--save_dir', tmp_path / 'saved', '--save_every', 5, '--keep', 1)
+    trainer = cluster.trainer(
+        0,
+        servers,
+        1,
+        *MODEL,
+        '--data',
+        data,
+        '--batch_size',
+        16,
+        '--epochs',
+        1000,
+        '--save_dir',
+        tmp_path / 'saved',
+        '--save_every',
+        5,
+        '--keep',
+        1
+    )
     trainer.wait_line('saved .*step_5 ')
     for again in ('a', 'b'):
         pulled = pull(cluster, servers, tmp_path / again)
         assert cluster.run('sluice', 'ckpt', 'verify', pulled)[0] == 0
-        assert len(tensors.names(pulled)) == 31      # 6 parameters, 4 states of each, the learning rate
+        assert len(tensors.names(pulled)) == 31  # 6 parameters, 4 states of each, the learning rate
     trainer.signal()
     assert trainer.wait() == 3, cluster.story()
 
@@ -88,16 +123,24 @@ def test_init_from_on_servers(cluster, data, tmp_path):
     fresh = pull(cluster, cluster.servers(2, 2, *MODEL), tmp_path / 'fresh')
     pulled = pull(cluster, cluster.servers(2, 2, *MODEL, '--init_from', saved), tmp_path / 'pulled')
     for name in tensors.names(pulled):
-        source = saved if name in ('fc_%d.%s_0' % (i, kind) for i in range(3) for kind in 'wb') else fresh
+        source = (
+            saved
+            if name in ('fc_%d.%s_0' % (i, kind) for i in range(3) for kind in 'wb')
+            else fresh
+        )
         assert tensors.same_values(os.path.join(pulled, name), os.path.join(source, name)), name
 
 
 def test_servers_with_different_checkpoints_are_refused(cluster, data, tmp_path):
-    one = run(cluster, data, tmp_path, cluster.servers(2, 2, *MODEL), 2, '--steps', 2, '--save_every', 1)
+    one = run(
+        cluster, data, tmp_path, cluster.servers(2, 2, *MODEL), 2, '--steps', 2, '--save_every', 1
+    )
     other = os.path.join(os.path.dirname(one), 'step_1')
     for loads in ([one, other], [one, None]):
-        servers = [cluster.server(i, 2, 1, *MODEL, *(['--load_dir', load] if load else []))
-                   for i, load in enumerate(loads)]
+        servers = [
+            cluster.server(i, 2, 1, *MODEL, *(['--load_dir', load] if load else []))
+            for i, load in enumerate(loads)
+        ]
         for server in servers:
             server.endpoint = server.wait_line(c.READY).group(1)
         code = cluster.trainer(0, servers, 1, *MODEL, '--data', data)
@@ -115,20 +158,68 @@ def test_more_servers_than_pieces(cluster, golden, tmp_path):
     case = golden('fit_a_line_synthetic')
     facts, job = c.golden_job(case)
     servers = cluster.servers(4, 1, *job)
-    trainer = cluster.trainer(0, servers, 1, *job, '--feed_dir', os.path.join(case, 'feed'), '--steps', 20,
-                              '--report', tmp_path / 'report')
+    trainer = cluster.trainer(
+        0,
+        servers,
+        1,
+        *job,
+        '--feed_dir',
+        os.path.join(case, 'feed'),
+        '--steps',
+        20,
+        '--report',
+        tmp_path / 'report'
+    )
     cluster.finish([trainer] + servers)
-    tensors.assert_losses(c.losses(tmp_path / 'report'), tensors.read_losses(os.path.join(case, 'losses.txt')))
+    tensors.assert_losses(
+        c.losses(tmp_path / 'report'), tensors.read_losses(os.path.join(case, 'losses.txt'))
+    )
 
 
 def test_three_trainers_divide_every_batch(cluster, data, tmp_path):
     """The mean over N trainers of B samples is what one process computes on N x B."""
-    sgd = ['--model', 'recognize_digits', '--hidden', '16', '--optimizer', 'sgd', '--learning_rate', '0.1']
+    sgd = [
+        '--model',
+        'recognize_digits',
+        '--hidden',
+        '16',
+        '--optimizer',
+        'sgd',
+        '--learning_rate',
+        '0.1',
+    ]
     servers = cluster.servers(2, 3, *sgd)
-    trainers = [cluster.trainer(i, servers, 3, *sgd, '--data', data, '--batch_size', 8, '--steps', 6,
-                                '--save_dir', tmp_path / 'three') for i in range(3)]
+    trainers = [
+        cluster.trainer(
+            i,
+            servers,
+            3,
+            *sgd,
+            '--data',
+            data,
+            '--batch_size',
+            8,
+            '--steps',
+            6,
+            '--save_dir',
+            tmp_path / 'three'
+        )
+        for i in range(3)
+    ]
     cluster.finish(trainers + servers)
-    code, text = cluster.run('trainer', '--role', 'local', *sgd, '--data', data, '--batch_size', 24, '--steps', 6,
-                             '--save_dir', tmp_path / 'one')
+    code, text = cluster.run(
+        'trainer',
+        '--role',
+        'local',
+        *sgd,
+        '--data',
+        data,
+        '--batch_size',
+        24,
+        '--steps',
+        6,
+        '--save_dir',
+        tmp_path / 'one'
+    )
     assert code == 0, text
     tensors.assert_close(str(tmp_path / 'three' / 'step_6'), str(tmp_path / 'one' / 'step_6'))
