@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 build=$PWD/build
 data=${SLUICE_DATA:-/usr/share/datasets/fashion-mnist}
 work=$build/quickstart
-epochs=2
+epochs=3
 pids=()
 
 say() { printf '\n== %s\n' "$*"; }

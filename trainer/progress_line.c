@@ -16,6 +16,7 @@
 #include "trainer/work.h"
 
 #define LIVE_NS 100000000ull
+#define LOG_FIRST_NS 1000000000ull   // a first sign of life soon, then a calm log
 #define LOG_NS 5000000000ull
 #define CLEAR_LINE "\r\033[K"
 
@@ -43,7 +44,9 @@ void progress_line_step(struct progress_line *line, const struct work *work,
                         const struct progress_line_facts *facts, bool last)
 {
     uint64_t now_ns = clock_now_ns();
-    uint64_t pause_ns = line->mode == PROGRESS_LINE_LIVE ? LIVE_NS : LOG_NS;
+    uint64_t pause_ns = line->mode == PROGRESS_LINE_LIVE ? LIVE_NS
+                        : line->shown_steps == 0         ? LOG_FIRST_NS
+                                                         : LOG_NS;
     if (line->mode == PROGRESS_LINE_OFF || (!last && now_ns - line->shown_ns < pause_ns) ||
         line->shown_steps == work->steps_done)
         return;
