@@ -89,6 +89,12 @@ void peer_done(struct peer_table *table, int trainer)
     table->items[trainer].state = PEER_DONE;
 }
 
+void peer_forget(struct peer_table *table, int trainer)
+{
+    struct peer *peer = &table->items[trainer];
+    *peer = (struct peer){.incarnation = peer->incarnation};
+}
+
 int peer_tick(struct peer_table *table, uint64_t now_ms, struct err *out_err)
 {
     for (int t = 0; t < table->count; t++) {

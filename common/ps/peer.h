@@ -53,6 +53,8 @@ int peer_hello(struct peer_table *table, int trainer, uint64_t wish, uint64_t no
 void peer_lost(struct peer_table *table, int trainer, bool silent, const char *why, uint64_t now_ms);
 void peer_pushed(struct peer_table *table, int trainer, const char *name, uint64_t now_ms);
 void peer_done(struct peer_table *table, int trainer);
+// It went before anything had begun: the id is free, only its incarnation is remembered.
+void peer_forget(struct peer_table *table, int trainer);
 // The first trainer that must be given up now: its id, with a text that says so; -1 when none.
 int peer_tick(struct peer_table *table, uint64_t now_ms, struct err *out_err);
 bool peer_all_here(const struct peer_table *table);

@@ -17,6 +17,8 @@
 #include "common/wire/frame.h"
 #include "common/wire/message.h"
 
+#define STEP_REQUEST_MAX 0x7fffffffu     // the upper half of the numbers is for other asking
+
 struct step_item {
     const struct slice_var *var;
     const struct slice *slice;
@@ -491,9 +493,8 @@ static bool take_pull(struct step *step, struct step_server *server, struct step
 {
     if (!server->pulls_unasked)
         return false;
-    uint32_t request = ++step->next_request;
-    if (!request)
-        request = ++step->next_request;
+    step->next_request = step->next_request % STEP_REQUEST_MAX + 1;
+    uint32_t request = step->next_request;
     for (struct step_item *item = server->pulls; item && out->ranges_count < MESSAGE_RANGES_MAX;
          item = item->next_pull) {
         if (item->asked || item->got == item->bytes)

@@ -74,7 +74,7 @@ struct message_range {
 // whatever is current or pinned; header.request): answered by DATA frames that cover the ranges in order.
 struct message_ranges {
     struct message_range *items;
-    size_t count;                        // 1..MESSAGE_RANGES_MAX
+    size_t count;                        // 1..MESSAGE_RANGES_MAX; MISSING also 0: nothing is missing
 };
 
 // A number for the second phase: of a slice (PARTIALS) or combined for a variable (COMMIT_STEP).

@@ -26,7 +26,7 @@ static int unpack_hello(struct unpack *u, const PsWire__Hello *pb, struct messag
 static int unpack_welcome(struct unpack *u, const PsWire__Welcome *pb, struct message_welcome *out);
 static int unpack_refused(struct unpack *u, const PsWire__Refused *pb, struct message_refused *out);
 static int unpack_progress(struct unpack *u, const PsWire__Progress *pb, struct message_progress *out);
-static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, struct message_ranges *out);
+static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t least, struct message_ranges *out);
 static int unpack_partials(struct unpack *u, PsWire__Partial *const *pb, size_t count,
                            struct message_partial **out_items, size_t *out_count);
 static int unpack_heartbeat(struct unpack *u, const PsWire__Heartbeat *pb, struct message_heartbeat *out);
@@ -52,7 +52,7 @@ int message_unpack(const struct frame *header, const ProtobufCMessage *pb, struc
     case FRAME_REFUSED: code = unpack_refused(&u, (const void *)pb, &m.refused); break;
     case FRAME_PROGRESS: code = unpack_progress(&u, (const void *)pb, &m.progress); break;
     case FRAME_MISSING:
-    case FRAME_PULL: code = unpack_ranges(&u, (const void *)pb, &m.ranges); break;
+    case FRAME_PULL: code = unpack_ranges(&u, (const void *)pb, header->type == FRAME_MISSING ? 0 : 1, &m.ranges); break;
     case FRAME_PARTIALS: {
         const PsWire__Partials *in = (const void *)pb;
         code = unpack_partials(&u, in->items, in->n_items, &m.partials.items, &m.partials.count);
@@ -163,9 +163,9 @@ static int unpack_progress(struct unpack *u, const PsWire__Progress *pb, struct 
     return 0;
 }
 
-static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, struct message_ranges *out)
+static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t least, struct message_ranges *out)
 {
-    int code = need(u, "number of ranges", pb->n_items, 1, MESSAGE_RANGES_MAX);
+    int code = need(u, "number of ranges", pb->n_items, least, MESSAGE_RANGES_MAX);
     if (code < 0)
         return code;
     struct message_range *items = room(u, pb->n_items, sizeof *items);

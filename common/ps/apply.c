@@ -1,0 +1,672 @@
+// SPDX-License-Identifier: Apache-2.0
+// See apply.h. A block is planned once for the whole slice and, when it can be cut, twice more for windows
+// (a full one and the last one), whose variables are moved along the slice before each run.
+// Invariant: a cell is folded at most once a step (folded), and only after apply_begin.
+// Does not decide when: round and handler do. Owner: the loop thread; with workers, a block's job has
+// that block's plans and variables to itself.
+#include "common/ps/apply.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "common/base/assert.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/mem.h"
+#include "common/base/str.h"
+#include "common/base/workers.h"
+#include "common/exec/plan.h"
+#include "common/exec/scope.h"
+#include "common/ops/op.h"
+#include "common/program/program.h"
+#include "common/ps/round.h"
+#include "common/ps/shard.h"
+#include "common/ps/state.h"
+#include "common/tensor/variable.h"
+
+// A variable of a window plan: where it lies as a whole.
+struct apply_view {
+    struct variable var;
+    struct state_entry *entry;      // NULL: a gradient slot or a temporary
+    bool next;
+    int trainer;                    // of the slot; -1: no slot
+};
+
+struct apply_window {
+    struct plan *plan;              // NULL: none of this size
+    uint64_t elements;
+    struct apply_view **views;      // slice-shaped ones
+    size_t views_count, views_cap;
+    struct map by_name;             // name or name + ">" (next) -> view, and temporaries
+};
+
+struct apply_block {
+    struct apply *apply;
+    const struct block *desc;
+    const struct shard_slice *grad; // the gradient that it reads; NULL: none or several
+    struct plan *plan;              // whole
+    bool split;                     // runs by windows
+    struct apply_window full, tail;
+    uint32_t cells;
+    uint8_t *folded;                // a flag a cell
+    uint32_t folded_count;
+    bool done;
+    struct err err;                 // of a job on a worker
+    int rc;
+};
+
+struct apply {
+    const struct program *program;
+    const struct shard *shard;
+    struct state *state;
+    struct round *round;
+    struct workers *workers;
+    struct map temporaries;         // name -> struct variable *
+    struct variable **slots;        // grad * trainers + trainer
+    struct apply_block *lr;         // NULL: none
+    struct apply_block *blocks;
+    size_t blocks_count;
+    struct apply_block **by_grad;   // split blocks by gradient
+    struct apply_block *planning;   // while planning a window
+    struct apply_window *window;
+    bool begun;
+    uint64_t ns;
+};
+
+static const struct op_desc *find_serv(const struct program *program, struct err *err);
+static void scan_writes(const struct program *program, const struct block *block, bool maybe, struct map *writes);
+static int scan_program(const struct program *program, struct map *writes, struct err *err);
+static int add_entry(const struct scope *scope, const char *name, enum dtype dtype, const struct dims *dims,
+                     const struct map *writes, bool must, struct state *state, struct err *err);
+static int load_entries(const struct scope *scope, struct state *state);
+static int make_slots(struct apply *apply, struct err *err);
+static int make_block(struct apply *apply, struct apply_block *block, int64_t index, struct err *err);
+static void find_grad(struct apply *apply, struct apply_block *block);
+static bool can_split(const struct apply *apply, const struct apply_block *block);
+static bool fits_window(const struct apply *apply, const struct apply_block *block, const char *name);
+static int make_window(struct apply *apply, struct apply_block *block, struct apply_window *window,
+                       uint64_t elements, struct err *err);
+static struct variable *bind_other(void *self, const char *name, bool write, bool written);
+static struct variable *bind_window_other(void *self, const char *name, bool write, bool written);
+static struct variable *bind_window_state(void *self, struct state_entry *entry, bool next);
+static struct variable *temporary(struct map *map, const char *name);
+static void mark_written(struct apply *apply, const struct block *desc);
+static int begin_step(struct apply *apply, struct err *err);
+static int fold_cell(struct apply_block *block, uint32_t cell, struct err *err);
+static int finish_block(struct apply_block *block, struct err *err);
+static void finish_job(void *arg);
+static void end_step(struct apply *apply);
+static void free_window(struct apply_window *window);
+static void free_variables(struct map *map);
+
+int apply_fill_state(const struct program *program, const struct shard *shard, const struct scope *scope,
+                     uint64_t version, uint32_t hash_bytes, struct state *state, struct err *err)
+{
+    struct map writes;
+    map_init(&writes);
+    int rc = scan_program(program, &writes, err);
+    for (size_t i = 0; rc >= 0 && i < shard->slices_count; i++) {
+        const struct shard_slice *slice = &shard->slices[i];
+        if (slice->role != SLICE_GRAD)
+            rc = add_entry(scope, slice->place->name, slice->dtype, &slice->dims, &writes, true, state, err);
+    }
+    const struct block *global = program_block(program, 0);
+    for (size_t i = 0; rc >= 0 && i < global->vars_count; i++) {
+        const struct var_desc *var = global->vars[i];
+        int trainer;
+        if (!var->persistable || !var->has_tensor || var->kind != VAR_LOD_TENSOR || !dtype_is_valid(var->dtype) ||
+            state_find(state, var->name) || shard_grad_by_name(shard, var->name, &trainer))
+            continue;
+        rc = add_entry(scope, var->name, (enum dtype)var->dtype, &var->dims, &writes, false, state, err);
+    }
+    map_deinit(&writes);
+    if (rc >= 0)
+        rc = state_layout(state, version, hash_bytes, err);
+    return rc < 0 ? rc : load_entries(scope, state);
+}
+
+int apply_return_state(const struct state *state, struct scope *scope, struct err *err)
+{
+    for (size_t i = 0; i < state->count; i++) {
+        const struct state_entry *entry = state->entries[i];
+        struct tensor *tensor = variable_tensor(scope_var(scope, entry->name));
+        int rc = tensor_resize(tensor, entry->dtype, &entry->dims);
+        if (rc < 0)
+            return err_set(err, rc, "%s: no memory for its last value", entry->name);
+        if (entry->bytes)
+            memcpy(tensor->data, state_at(state, entry, state->version, NULL), (size_t)entry->bytes);
+    }
+    return 0;
+}
+
+int apply_new(const struct apply_options *options, struct apply **out, struct err *err)
+{
+    const struct op_desc *serv = find_serv(options->program, err);
+    if (!serv)
+        return err ? err->code : SL_EINVAL;
+    struct apply *apply = MEM_NEW(struct apply);
+    apply->program = options->program;
+    apply->shard = options->shard;
+    apply->state = options->state;
+    apply->round = options->round;
+    apply->workers = options->workers;
+    map_init(&apply->temporaries);
+    int rc = make_slots(apply, err);
+    const struct attr *listed = op_desc_attr(serv, "optimize_blocks");
+    size_t count = listed ? listed->count : 0;
+    int64_t lr_index = op_desc_get_int(serv, "lr_decay_block_id", -1);
+    apply->blocks = mem_must_calloc(count + 1, sizeof *apply->blocks);
+    apply->by_grad = mem_must_calloc(options->shard->grads_count + 1, sizeof(struct apply_block *));
+    if (rc >= 0 && lr_index >= 0) {
+        apply->lr = MEM_NEW(struct apply_block);
+        rc = make_block(apply, apply->lr, lr_index, err);
+    }
+    for (size_t i = 0; rc >= 0 && i < count; i++) {
+        if (listed->ints[i] == lr_index)
+            continue;
+        struct apply_block *block = &apply->blocks[apply->blocks_count++];
+        rc = make_block(apply, block, listed->ints[i], err);
+        if (rc >= 0 && block->split)
+            apply->by_grad[block->grad->grad] = block;
+    }
+    if (rc < 0) {
+        apply_free(apply);
+        return rc;
+    }
+    *out = apply;
+    return 0;
+}
+
+void apply_free(struct apply *apply)
+{
+    if (!apply)
+        return;
+    for (size_t i = 0; i <= apply->blocks_count; i++) {
+        struct apply_block *block = i < apply->blocks_count ? &apply->blocks[i] : apply->lr;
+        if (!block)
+            continue;
+        plan_free(block->plan);
+        free_window(&block->full);
+        free_window(&block->tail);
+        mem_free(block->folded);
+    }
+    size_t slots = apply->shard->grads_count * (size_t)round_trainers(apply->round);
+    for (size_t i = 0; apply->slots && i < slots; i++) {
+        if (apply->slots[i])
+            variable_deinit(apply->slots[i]);
+        mem_free(apply->slots[i]);
+    }
+    free_variables(&apply->temporaries);
+    mem_free(apply->slots);
+    mem_free(apply->lr);
+    mem_free(apply->blocks);
+    mem_free(apply->by_grad);
+    mem_free(apply);
+}
+
+bool apply_needs_second_phase(const struct program *program)
+{
+    (void)program;      // no operator of a block asks for numbers of the whole step yet
+    return false;
+}
+
+int apply_fold(struct apply *apply, int grad, uint32_t first, uint32_t cells, struct err *err)
+{
+    struct apply_block *block = apply->by_grad[grad];
+    if (!block || apply->workers)
+        return 0;
+    uint64_t start = 0;
+    for (uint32_t c = first; c < first + cells; c++) {
+        if (block->folded[c] || !round_cell_ready(apply->round, grad, c))
+            continue;
+        if (!start)
+            start = clock_now_ns();
+        int rc = begin_step(apply, err);
+        if (rc == SL_EBUSY)
+            return 0;
+        if (rc >= 0)
+            rc = fold_cell(block, c, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (start)
+        apply->ns += clock_now_ns() - start;
+    return 0;
+}
+
+int apply_finish(struct apply *apply, struct err *err)
+{
+    uint64_t start = clock_now_ns();
+    int rc = begin_step(apply, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < apply->blocks_count; i++) {
+        struct apply_block *block = &apply->blocks[i];
+        if (apply->workers) {
+            workers_submit(apply->workers, finish_job, NULL, block);
+        } else {
+            rc = finish_block(block, err);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    if (apply->workers) {
+        workers_wait(apply->workers);
+        for (size_t i = 0; i < apply->blocks_count; i++)
+            if (apply->blocks[i].rc < 0)
+                return err_set(err, apply->blocks[i].rc, "%s", apply->blocks[i].err.text);
+    }
+    state_commit(apply->state);
+    end_step(apply);
+    apply->ns += clock_now_ns() - start;
+    return 0;
+}
+
+int apply_skip(struct apply *apply, struct err *err)
+{
+    int rc = state_begin(apply->state, err);
+    if (rc < 0)
+        return rc;
+    state_skip(apply->state);
+    end_step(apply);
+    return 0;
+}
+
+uint64_t apply_ns(const struct apply *apply)
+{
+    return apply->ns;
+}
+
+// ---- the program
+
+static const struct op_desc *find_serv(const struct program *program, struct err *err)
+{
+    const struct block *global = program_block(program, 0);
+    for (size_t i = 0; i < global->ops_count; i++)
+        if (str_eq(global->ops[i]->type, "listen_and_serv"))
+            return global->ops[i];
+    err_set(err, SL_EINVAL, "block 0 has no listen_and_serv: this is no server program");
+    return NULL;
+}
+
+// writes: name -> "always" or "maybe" for everything that the block's operators write.
+static void scan_writes(const struct program *program, const struct block *block, bool maybe, struct map *writes)
+{
+    static char always[] = "always", perhaps[] = "maybe";
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        bool sparse = false;
+        const char *grad = op_desc_input1(op, "Grad");
+        const struct var_desc *var = grad ? block_find_var(block, grad) : NULL;
+        sparse = var && var->kind == VAR_SELECTED_ROWS;
+        for (size_t s = 0; s < op->outputs_count; s++)
+            for (size_t a = 0; a < op->outputs[s].args.count; a++)
+                if (maybe || sparse || !map_get(writes, op->outputs[s].args.items[a]))
+                    map_set(writes, op->outputs[s].args.items[a], maybe || sparse ? perhaps : always);
+        const struct attr *sub = op_desc_attr(op, "sub_block");
+        if (sub && sub->type == ATTR_BLOCK && sub->i > 0 && (size_t)sub->i < program->blocks_count)
+            scan_writes(program, program_block(program, (size_t)sub->i), true, writes);
+    }
+}
+
+static int scan_program(const struct program *program, struct map *writes, struct err *err)
+{
+    const struct op_desc *serv = find_serv(program, err);
+    if (!serv)
+        return err ? err->code : SL_EINVAL;
+    int64_t mode = op_desc_get_int(serv, "distributed_mode", 0);
+    if (mode != 0 || !op_desc_get_int(serv, "sync_mode", 1))
+        return err_set(err, SL_EUNSUPPORTED, "listen_and_serv: only sync mode works so far (distributed_mode %lld)",
+                       (long long)mode);
+    const struct attr *listed = op_desc_attr(serv, "optimize_blocks");
+    int64_t lr_index = op_desc_get_int(serv, "lr_decay_block_id", -1);
+    size_t count = listed ? listed->count : 0;
+    for (size_t i = 0; i <= count; i++) {
+        int64_t index = i < count ? listed->ints[i] : lr_index;
+        if (index < 0 && i == count)
+            continue;
+        if (index <= 0 || (size_t)index >= program->blocks_count)
+            return err_set(err, SL_EINVAL, "listen_and_serv: there is no block %lld", (long long)index);
+        scan_writes(program, program_block(program, (size_t)index), false, writes);
+    }
+    return 0;
+}
+
+static int add_entry(const struct scope *scope, const char *name, enum dtype dtype, const struct dims *dims,
+                     const struct map *writes, bool must, struct state *state, struct err *err)
+{
+    const struct variable *var = scope_find(scope, name);
+    bool there = var && var->kind == VARIABLE_TENSOR && var->tensor.data;
+    if (!there && !must)
+        return 0;
+    if (!there)
+        return err_set(err, SL_ENOENT, "%s: not initialised (run the server's startup program first)", name);
+    char have[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX];
+    if (must && (var->tensor.dtype != dtype || !dims_equal(&var->tensor.dims, dims)))
+        return err_set(err, SL_EMISMATCH, "%s: the scope has %s %s, the slice map says %s %s", name,
+                       dtype_name((int)var->tensor.dtype), dims_format(&var->tensor.dims, have), dtype_name((int)dtype),
+                       dims_format(dims, want));
+    const char *write = map_get(writes, name);
+    int rc = state_add(state, name, var->tensor.dtype, &var->tensor.dims, write != NULL,
+                       write && str_eq(write, "maybe"), err);
+    return rc < 0 ? rc : 0;
+}
+
+static int load_entries(const struct scope *scope, struct state *state)
+{
+    for (size_t i = 0; i < state->count; i++)
+        state_load(state, state->entries[i], scope_find(scope, state->entries[i]->name)->tensor.data);
+    return 0;
+}
+
+// ---- planning
+
+static int make_slots(struct apply *apply, struct err *err)
+{
+    size_t grads = apply->shard->grads_count, trainers = (size_t)round_trainers(apply->round);
+    apply->slots = mem_must_calloc(grads * trainers + 1, sizeof(struct variable *));
+    for (size_t g = 0; g < grads; g++) {
+        const struct shard_slice *slice = apply->shard->grads[g];
+        for (size_t t = 0; t < trainers; t++) {
+            struct variable *var = MEM_NEW(struct variable);
+            variable_init(var);
+            tensor_borrow(variable_tensor(var), slice->dtype, &slice->dims, round_slot(apply->round, (int)t, (int)g),
+                          (size_t)slice->bytes);
+            apply->slots[g * trainers + t] = var;
+        }
+        const struct var_desc *desc = block_find_var(program_block(apply->program, 0), slice->place->name);
+        if (desc && desc->kind == VAR_SELECTED_ROWS)
+            return err_set(err, SL_EUNSUPPORTED, "%s: sparse gradients do not work with servers so far",
+                           slice->place->name);
+    }
+    return 0;
+}
+
+static int make_block(struct apply *apply, struct apply_block *block, int64_t index, struct err *err)
+{
+    if (index <= 0 || (size_t)index >= apply->program->blocks_count)
+        return err_set(err, SL_EINVAL, "listen_and_serv: there is no block %lld", (long long)index);
+    block->apply = apply;
+    block->desc = program_block(apply->program, (size_t)index);
+    map_init(&block->full.by_name);
+    map_init(&block->tail.by_name);
+    find_grad(apply, block);
+    struct plan_binder other = {.bind = bind_other, .self = apply};
+    struct state_binder self = {.state = apply->state, .other = &other};
+    struct plan_binder binder = state_plan_binder(&self);
+    int rc = plan_new(block->desc, 0, 0, &binder, NULL, 0, &block->plan, err);
+    if (rc >= 0 && can_split(apply, block)) {
+        uint64_t elements = block->grad->bytes / dtype_bytes(block->grad->dtype);
+        uint64_t window = apply->shard->cell_bytes / dtype_bytes(block->grad->dtype);
+        block->split = true;
+        block->cells = shard_cells(apply->shard, block->grad);
+        block->folded = mem_must_calloc(block->cells, 1);
+        if (elements >= window)
+            rc = make_window(apply, block, &block->full, window, err);
+        if (rc >= 0 && elements % window)
+            rc = make_window(apply, block, &block->tail, elements % window, err);
+    }
+    if (rc >= 0)
+        mark_written(apply, block->desc);
+    return rc;
+}
+
+// The gradient that the block reads, when it is one.
+static void find_grad(struct apply *apply, struct apply_block *block)
+{
+    bool several = false;
+    for (size_t i = 0; i < block->desc->ops_count; i++) {
+        const struct op_desc *op = block->desc->ops[i];
+        for (size_t s = 0; s < op->inputs_count; s++) {
+            for (size_t a = 0; a < op->inputs[s].args.count; a++) {
+                int trainer;
+                const struct shard_slice *grad = shard_grad_by_name(apply->shard, op->inputs[s].args.items[a], &trainer);
+                several = several || (grad && block->grad && grad != block->grad);
+                if (grad)
+                    block->grad = grad;
+            }
+        }
+    }
+    if (several)
+        block->grad = NULL;
+}
+
+static bool can_split(const struct apply *apply, const struct apply_block *block)
+{
+    if (!block->grad || !block->grad->bytes || apply->by_grad[block->grad->grad] ||
+        apply->shard->cell_bytes % dtype_bytes(block->grad->dtype))
+        return false;
+    for (size_t i = 0; i < block->desc->ops_count; i++) {
+        const struct op_desc *op = block->desc->ops[i];
+        const struct op_def *def = op_table_find(op->type);
+        if (!def || !def->row_splittable || op_desc_attr(op, "sub_block"))
+            return false;
+        for (size_t s = 0; s < op->inputs_count + op->outputs_count; s++) {
+            const struct op_slot *slot = s < op->inputs_count ? &op->inputs[s] : &op->outputs[s - op->inputs_count];
+            for (size_t a = 0; a < slot->args.count; a++)
+                if (!fits_window(apply, block, slot->args.items[a]))
+                    return false;
+        }
+    }
+    return true;
+}
+
+// May the name be a run of the slice's elements, or one element that every window reads whole?
+static bool fits_window(const struct apply *apply, const struct apply_block *block, const char *name)
+{
+    if (str_eq(name, "@EMPTY@"))
+        return true;
+    int trainer;
+    const struct shard_slice *grad = shard_grad_by_name(apply->shard, name, &trainer);
+    if (grad)
+        return grad == block->grad;
+    const struct state_entry *entry = state_find(apply->state, name);
+    if (entry)
+        return (entry->dtype == block->grad->dtype && dims_equal(&entry->dims, &block->grad->dims)) ||
+               dims_product(&entry->dims, 0, entry->dims.rank) == 1;
+    const struct var_desc *var = block_find_var(block->desc, name);
+    return var && var->kind == VAR_LOD_TENSOR && var->dtype == (int)block->grad->dtype &&
+           dims_equal(&var->dims, &block->grad->dims);
+}
+
+static int make_window(struct apply *apply, struct apply_block *block, struct apply_window *window,
+                       uint64_t elements, struct err *err)
+{
+    window->elements = elements;
+    apply->planning = block;
+    apply->window = window;
+    struct plan_binder other = {.bind = bind_window_other, .self = apply};
+    struct state_binder self = {.state = apply->state, .other = &other, .view = bind_window_state, .view_self = apply};
+    struct plan_binder binder = state_plan_binder(&self);
+    int rc = plan_new(block->desc, 0, 0, &binder, NULL, 0, &window->plan, err);
+    apply->planning = NULL;
+    apply->window = NULL;
+    return rc;
+}
+
+// Gradient slots and temporaries of whole blocks.
+static struct variable *bind_other(void *self, const char *name, bool write, bool written)
+{
+    struct apply *apply = self;
+    int trainer, trainers = round_trainers(apply->round);
+    const struct shard_slice *grad = shard_grad_by_name(apply->shard, name, &trainer);
+    if (grad && trainer < 0 && trainers == 1 && !write && !written)
+        trainer = 0;
+    if (grad && trainer >= 0 && trainer < trainers && !write)
+        return apply->slots[(size_t)grad->grad * (size_t)trainers + (size_t)trainer];
+    return temporary(&apply->temporaries, name);
+}
+
+static struct apply_view *add_view(struct apply_window *window, const char *key, const struct shard_slice *slice,
+                                   void *data)
+{
+    struct apply_view *view = MEM_NEW(struct apply_view);
+    view->trainer = -1;
+    struct dims dims = {.rank = 1, .d = {(int64_t)window->elements}};
+    tensor_borrow(variable_tensor(&view->var), slice->dtype, &dims, data,
+                  (size_t)window->elements * dtype_bytes(slice->dtype));
+    MEM_GROW(window->views, window->views_count, window->views_cap);
+    window->views[window->views_count++] = view;
+    map_set(&window->by_name, key, view);
+    return view;
+}
+
+static struct variable *bind_window_other(void *self, const char *name, bool write, bool written)
+{
+    struct apply *apply = self;
+    struct apply_window *window = apply->window;
+    int trainer, trainers = round_trainers(apply->round);
+    const struct shard_slice *grad = shard_grad_by_name(apply->shard, name, &trainer);
+    if (grad && trainer < 0 && trainers == 1 && !write && !written)
+        trainer = 0;
+    if (grad && trainer >= 0 && trainer < trainers && !write) {
+        char *key = mem_must_printf("slot %d", trainer);
+        struct apply_view *view = map_get(&window->by_name, key);
+        if (!view) {
+            view = add_view(window, key, grad, round_slot(apply->round, trainer, grad->grad));
+            view->trainer = trainer;
+        }
+        mem_free(key);
+        return &view->var;
+    }
+    char *key = mem_must_printf("temporary %s", name);
+    struct apply_view *view = map_get(&window->by_name, key);
+    if (!view) {
+        const struct shard_slice *slice = apply->planning->grad;
+        view = add_view(window, key, slice, NULL);
+        struct dims dims = {.rank = 1, .d = {(int64_t)window->elements}};
+        variable_deinit(&view->var);
+        variable_init(&view->var);
+        if (tensor_resize(variable_tensor(&view->var), slice->dtype, &dims) < 0)
+            view = NULL;
+    }
+    mem_free(key);
+    return view ? &view->var : NULL;
+}
+
+static struct variable *bind_window_state(void *self, struct state_entry *entry, bool next)
+{
+    struct apply *apply = self;
+    const struct shard_slice *slice = apply->planning->grad;
+    if (!dims_equal(&entry->dims, &slice->dims))
+        return next ? &entry->next : &entry->now;     // one element, whole in every window
+    char *key = mem_must_printf("%s %s", next ? "next" : "now", entry->name);
+    struct apply_view *view = map_get(&apply->window->by_name, key);
+    if (!view) {
+        view = add_view(apply->window, key, slice, variable_tensor(next ? &entry->next : &entry->now)->data);
+        view->entry = entry;
+        view->next = next;
+    }
+    mem_free(key);
+    return &view->var;
+}
+
+static struct variable *temporary(struct map *map, const char *name)
+{
+    struct variable *var = map_get(map, name);
+    if (!var) {
+        var = MEM_NEW(struct variable);
+        variable_init(var);
+        map_set(map, name, var);
+    }
+    return var;
+}
+
+static void mark_written(struct apply *apply, const struct block *desc)
+{
+    struct map writes;
+    map_init(&writes);
+    scan_writes(apply->program, desc, false, &writes);
+    for (const struct map_entry *e = map_first(&writes); e; e = map_next(e))
+        state_end_block(apply->state, map_key(e));
+    map_deinit(&writes);
+}
+
+// ---- running
+
+// The other bank is ready and the learning rate of the step is computed.
+static int begin_step(struct apply *apply, struct err *err)
+{
+    if (apply->begun)
+        return 0;
+    int rc = state_begin(apply->state, err);
+    if (rc >= 0 && apply->lr)
+        rc = plan_run(apply->lr->plan, err);
+    apply->begun = rc >= 0;
+    return rc;
+}
+
+static int fold_cell(struct apply_block *block, uint32_t cell, struct err *err)
+{
+    struct apply *apply = block->apply;
+    uint64_t offset = (uint64_t)cell * apply->shard->cell_bytes;
+    bool last = block->grad->bytes - offset < apply->shard->cell_bytes;
+    struct apply_window *window = last ? &block->tail : &block->full;
+    for (size_t i = 0; i < window->views_count; i++) {
+        struct apply_view *view = window->views[i];
+        uint8_t *base;
+        if (view->entry)
+            base = variable_tensor(view->next ? &view->entry->next : &view->entry->now)->data;
+        else if (view->trainer >= 0)
+            base = round_slot(apply->round, view->trainer, block->grad->grad);
+        else
+            continue;
+        variable_tensor(&view->var)->data = base + offset;
+    }
+    int rc = plan_run(window->plan, err);
+    block->folded[cell] = 1;
+    block->folded_count++;
+    return rc;
+}
+
+static int finish_block(struct apply_block *block, struct err *err)
+{
+    if (!block->split)
+        return plan_run(block->plan, err);
+    for (uint32_t c = 0; block->folded_count < block->cells && c < block->cells; c++) {
+        if (block->folded[c])
+            continue;
+        int rc = fold_cell(block, c, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void finish_job(void *arg)
+{
+    struct apply_block *block = arg;
+    block->rc = finish_block(block, &block->err);
+}
+
+static void end_step(struct apply *apply)
+{
+    apply->begun = false;
+    for (size_t i = 0; i < apply->blocks_count; i++) {
+        struct apply_block *block = &apply->blocks[i];
+        if (block->split)
+            memset(block->folded, 0, block->cells);
+        block->folded_count = 0;
+    }
+}
+
+static void free_window(struct apply_window *window)
+{
+    plan_free(window->plan);
+    for (size_t i = 0; i < window->views_count; i++) {
+        variable_deinit(&window->views[i]->var);
+        mem_free(window->views[i]);
+    }
+    mem_free(window->views);
+    map_deinit(&window->by_name);
+}
+
+static void free_variables(struct map *map)
+{
+    for (const struct map_entry *e = map_first(map); e; e = map_next(e)) {
+        variable_deinit(map_value(e));
+        mem_free(map_value(e));
+    }
+    map_deinit(map);
+}
