@@ -18,7 +18,8 @@
 #include "common/ps/serve.h"
 
 static void make_executor(struct api_executor *exe);
-static int check_loaded(struct api_executor *exe, const struct program *program, bool overwrite, struct err *err);
+static int check_loaded(struct api_executor *exe, const struct program *program, bool overwrite,
+                        struct err *err);
 static int serve(struct api_executor *exe, const struct program *program, struct err *err);
 static int run(struct api_executor *exe, const struct program *program, const struct api_feed *feed,
                struct api_fetch *fetch, struct err *err);
@@ -36,7 +37,7 @@ sl_executor *sl_executor_new(enum sl_place place)
 
 sl_executor *sl_executor_new_with(enum sl_place place, const struct sl_executor_options *options)
 {
-    (void)place;                // there is one kind of place
+    (void)place;   // there is one kind of place
     struct api_executor *exe = MEM_NEW(struct api_executor);
     exe->options = options ? *options : sl_executor_defaults();
     exe->scope = scope_new();
@@ -66,7 +67,8 @@ void sl_executor_free(sl_executor *exe)
     mem_free(exe);
 }
 
-int sl_run(sl_executor *exe, sl_program *program, const sl_feed *feed, sl_fetch *fetch, struct sl_error *err)
+int sl_run(sl_executor *exe, sl_program *program, const sl_feed *feed, sl_fetch *fetch,
+           struct sl_error *err)
 {
     return sl_run_with(exe, program, feed, fetch, NULL, err);
 }
@@ -105,21 +107,26 @@ const struct op_desc *api_executor_find_op(const struct program *program, const 
 int api_executor_connect(struct api_executor *exe, const struct program *program, struct err *err)
 {
     if (exe->comm != NULL || exe->completed)
-        return exe->comm ? 0 : err_set(err, SL_EUSAGE, "executor: this trainer has completed already (closed)");
+        return exe->comm ? 0
+                         : err_set(err, SL_EUSAGE,
+                                   "executor: this trainer has completed already (closed)");
     const struct op_desc *barrier = api_executor_find_op(program, "fetch_barrier");
     const struct attr *endpoints = barrier ? op_desc_attr(barrier, "endpoints") : NULL;
     if (endpoints == NULL)
-        return err_set(err, SL_EUNSUPPORTED, "executor: a trainer program without fetch_barrier (asynchronous mode) "
-                                             "cannot run yet: transpile with sync_mode true");
+        return err_set(err, SL_EUNSUPPORTED,
+                       "executor: a trainer program without fetch_barrier (asynchronous mode) "
+                       "cannot run yet: transpile with sync_mode true");
     if (program->slices == NULL)
-        return err_set(err, SL_EUNSUPPORTED, "executor: the program does not know where its variables live: run the "
-                                             "program that sl_transpile made, not one that was loaded from a file");
+        return err_set(err, SL_EUNSUPPORTED,
+                       "executor: the program does not know where its variables live: run the "
+                       "program that sl_transpile made, not one that was loaded from a file");
     struct comm_options how = {
         .endpoints = (const char *const *)endpoints->strings,
         .servers = (int)endpoints->count,
         .slices = program->slices,
         .trainer_id = (int)op_desc_get_int(barrier, "trainer_id", 0),
-        .connect_timeout_ms = exe->options.connect_timeout_ms > 0 ? (uint64_t)exe->options.connect_timeout_ms : 0,
+        .connect_timeout_ms =
+            exe->options.connect_timeout_ms > 0 ? (uint64_t)exe->options.connect_timeout_ms : 0,
         .waiting = exe->options.waiting,
         .self = exe->options.self,
     };
@@ -148,7 +155,8 @@ static bool is_initializer(const struct op_desc *op)
     return true;
 }
 
-static void collect_overwritten(const struct api_executor *exe, const struct program *program, struct str_list *out)
+static void collect_overwritten(const struct api_executor *exe, const struct program *program,
+                                struct str_list *out)
 {
     const struct block *block = program_block(program, 0);
     for (size_t i = 0; i < block->ops_count; i++) {
@@ -160,7 +168,8 @@ static void collect_overwritten(const struct api_executor *exe, const struct pro
     }
 }
 
-static int check_loaded(struct api_executor *exe, const struct program *program, bool overwrite, struct err *err)
+static int check_loaded(struct api_executor *exe, const struct program *program, bool overwrite,
+                        struct err *err)
 {
     struct str_list names = {0};
     int rc = 0;
@@ -171,8 +180,11 @@ static int check_loaded(struct api_executor *exe, const struct program *program,
     } else if (names.count > 0) {
         str_list_sort(&names);
         char *list = str_list_join(&names, ", ");
-        rc = err_set(err, SL_EREFUSED, "executor: this start-up program would overwrite what was loaded: %s. Run it before "
-                                       "the load, or set overwrite_loaded in sl_run_with", list);
+        rc = err_set(
+            err, SL_EREFUSED,
+            "executor: this start-up program would overwrite what was loaded: %s. Run it before "
+            "the load, or set overwrite_loaded in sl_run_with",
+            list);
         mem_free(list);
     }
     str_list_deinit(&names);
@@ -208,7 +220,8 @@ static int serve(struct api_executor *exe, const struct program *program, struct
 
 static bool talks_to_servers(const struct program *program)
 {
-    return api_executor_find_op(program, "recv") != NULL || api_executor_find_op(program, "send") != NULL;
+    return api_executor_find_op(program, "recv") != NULL ||
+           api_executor_find_op(program, "send") != NULL;
 }
 
 static int run(struct api_executor *exe, const struct program *program, const struct api_feed *feed,
@@ -222,7 +235,8 @@ static int run(struct api_executor *exe, const struct program *program, const st
     struct executor_feed *feeds = mem_must_calloc(count + 1, sizeof *feeds);
     for (size_t i = 0; i < count; i++)
         feeds[i] = (struct executor_feed){.name = feed->names.items[i], .value = feed->values[i]};
-    rc = executor_run(exe->exe, program, feeds, count, fetch ? fetch->items : NULL, fetch ? fetch->count : 0, err);
+    rc = executor_run(exe->exe, program, feeds, count, fetch ? fetch->items : NULL,
+                      fetch ? fetch->count : 0, err);
     mem_free(feeds);
     if (rc < 0 && distributed)
         exe->failed = true;

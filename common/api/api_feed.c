@@ -10,8 +10,10 @@
 #include "common/base/mem.h"
 #include "common/exec/scope.h"
 
-static int set_value(struct variable *var, const char *name, const struct sl_tensor *value, struct err *err);
-static int set_lod(struct tensor *t, const char *name, const struct sl_tensor *value, struct err *err);
+static int set_value(struct variable *var, const char *name, const struct sl_tensor *value,
+                     struct err *err);
+static int set_lod(struct tensor *t, const char *name, const struct sl_tensor *value,
+                   struct err *err);
 static double element(const struct sl_tensor *t);
 
 sl_feed *sl_feed_new(void)
@@ -38,12 +40,14 @@ void sl_feed_clear(sl_feed *feed)
     feed->names = (struct str_list){0};
 }
 
-int sl_feed_set(sl_feed *feed, const char *name, const struct sl_tensor *value, struct sl_error *err)
+int sl_feed_set(sl_feed *feed, const char *name, const struct sl_tensor *value,
+                struct sl_error *err)
 {
     struct err inner = {0};
     size_t i = 0;
     if (name == NULL)
-        return api_executor_error(err, (err_set(&inner, SL_EINVAL, "feed: no name (NULL)"), &inner));
+        return api_executor_error(err,
+                                  (err_set(&inner, SL_EINVAL, "feed: no name (NULL)"), &inner));
     while (i < feed->names.count && !str_eq(feed->names.items[i], name))
         i++;
     if (i == feed->names.count) {
@@ -108,18 +112,22 @@ bool sl_scope_has(const sl_executor *exe, const char *name)
     return var != NULL && var->kind != VARIABLE_EMPTY;
 }
 
-int sl_scope_get(const sl_executor *exe, const char *name, struct sl_tensor *out, struct sl_error *err)
+int sl_scope_get(const sl_executor *exe, const char *name, struct sl_tensor *out,
+                 struct sl_error *err)
 {
     struct err inner = {0};
     const struct variable *var = scope_find(exe->scope, name);
     if (var == NULL || var->kind == VARIABLE_EMPTY)
-        err_set(&inner, SL_ENOENT, "scope: `%s` holds nothing: run the start-up program first", name);
+        err_set(&inner, SL_ENOENT, "scope: `%s` holds nothing: run the start-up program first",
+                name);
     else if (!api_feed_view(var, out))
-        err_set(&inner, SL_EUNSUPPORTED, "scope: `%s` holds selected rows, not a dense tensor", name);
+        err_set(&inner, SL_EUNSUPPORTED, "scope: `%s` holds selected rows, not a dense tensor",
+                name);
     return inner.code == 0 ? 0 : api_executor_error(err, &inner);
 }
 
-int sl_scope_set(sl_executor *exe, const char *name, const struct sl_tensor *value, struct sl_error *err)
+int sl_scope_set(sl_executor *exe, const char *name, const struct sl_tensor *value,
+                 struct sl_error *err)
 {
     struct err inner = {0};
     if (set_value(scope_var(exe->scope, name), name, value, &inner) < 0)
@@ -146,18 +154,21 @@ bool api_feed_view(const struct variable *var, struct sl_tensor *view)
     return true;
 }
 
-static int set_value(struct variable *var, const char *name, const struct sl_tensor *value, struct err *err)
+static int set_value(struct variable *var, const char *name, const struct sl_tensor *value,
+                     struct err *err)
 {
-    if (!dtype_is_valid((int)value->dtype) || value->shape.rank < 0 || value->shape.rank > SL_RANK_MAX)
-        return err_set(err, SL_EINVAL, "%s: element type %d or rank %d is not valid", name, (int)value->dtype,
-                       value->shape.rank);
+    if (!dtype_is_valid((int)value->dtype) || value->shape.rank < 0 ||
+        value->shape.rank > SL_RANK_MAX)
+        return err_set(err, SL_EINVAL, "%s: element type %d or rank %d is not valid", name,
+                       (int)value->dtype, value->shape.rank);
     struct tensor *t = variable_tensor(var);
     struct dims dims = {.rank = value->shape.rank};
     memcpy(dims.d, value->shape.d, sizeof dims.d);
     int rc = tensor_resize(t, (enum dtype)value->dtype, &dims);
     if (rc < 0) {
         char text[DIMS_TEXT_MAX];
-        return err_set(err, rc, "%s: a tensor of shape %s: %s", name, dims_format(&dims, text), err_name(rc));
+        return err_set(err, rc, "%s: a tensor of shape %s: %s", name, dims_format(&dims, text),
+                       err_name(rc));
     }
     size_t bytes = (size_t)tensor_bytes(t);
     if (bytes > 0 && value->data == NULL)
@@ -167,11 +178,13 @@ static int set_value(struct variable *var, const char *name, const struct sl_ten
     return set_lod(t, name, value, err);
 }
 
-static int set_lod(struct tensor *t, const char *name, const struct sl_tensor *value, struct err *err)
+static int set_lod(struct tensor *t, const char *name, const struct sl_tensor *value,
+                   struct err *err)
 {
     struct lod_level levels[SL_LOD_MAX];
     if (value->lod_levels < 0 || value->lod_levels > SL_LOD_MAX)
-        return err_set(err, SL_EINVAL, "%s: %d LoD levels; 0..%d are allowed", name, value->lod_levels, SL_LOD_MAX);
+        return err_set(err, SL_EINVAL, "%s: %d LoD levels; 0..%d are allowed", name,
+                       value->lod_levels, SL_LOD_MAX);
     tensor_clear_lod(t);
     for (int i = 0; i < value->lod_levels; i++) {
         const uint64_t *offsets = value->lod[i];
@@ -182,8 +195,10 @@ static int set_lod(struct tensor *t, const char *name, const struct sl_tensor *v
         uint64_t end = i + 1 < value->lod_levels ? value->lod_count[i + 1] - 1
                                                  : (uint64_t)(t->dims.rank > 0 ? t->dims.d[0] : 0);
         if (!good || offsets[count - 1] != end)
-            return err_set(err, SL_EINVAL, "%s: LoD level %d: offsets must begin with 0, not fall, and end with %llu",
-                           name, i, (unsigned long long)end);
+            return err_set(
+                err, SL_EINVAL,
+                "%s: LoD level %d: offsets must begin with 0, not fall, and end with %llu", name, i,
+                (unsigned long long)end);
         levels[i] = (struct lod_level){.offsets = (uint64_t *)offsets, .count = count};
     }
     if (value->lod_levels == 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fluid.io: save and load Parameters or all persistables. In a distributed job only trainer 0 saves,
-// and what lives on the servers comes from them; only servers load persistables.
+// fluid.io: save and load Parameters or all persistables. In a distributed job only trainer 0
+// saves, and what lives on the servers comes from them; only servers load persistables.
 
 #include <assert.h>
 #include <string.h>
@@ -19,10 +19,11 @@
 #include "common/program/slice_map.h"
 #include "common/ps/comm.h"
 
-static int save(struct api_executor *exe, const char *dirname, const struct program *program, bool params_only,
-                struct err *err);
-static int load(struct api_executor *exe, const char *dirname, const struct program *program, enum ckpt_what what,
-                const struct sl_load_options *options, struct sl_load_report *report, struct err *err);
+static int save(struct api_executor *exe, const char *dirname, const struct program *program,
+                bool params_only, struct err *err);
+static int load(struct api_executor *exe, const char *dirname, const struct program *program,
+                enum ckpt_what what, const struct sl_load_options *options,
+                struct sl_load_report *report, struct err *err);
 static void fill_report(const struct ckpt_report *from, struct sl_load_report *to);
 static void remember_loaded(struct api_executor *exe, const struct ckpt_report *report);
 
@@ -38,20 +39,24 @@ static int give(struct sl_error *to, const struct err *from, int rc)
     return rc;
 }
 
-int sl_io_save_params(sl_executor *exe, const char *dirname, const sl_program *program, struct sl_error *err)
-{
-    struct err inner = {0};
-    return give(err, &inner, save(exe, dirname, program ? program : sl_default_main_program(), true, &inner));
-}
-
-int sl_io_save_persistables(sl_executor *exe, const char *dirname, const sl_program *program, struct sl_error *err)
-{
-    struct err inner = {0};
-    return give(err, &inner, save(exe, dirname, program ? program : sl_default_main_program(), false, &inner));
-}
-
-int sl_io_load_params(sl_executor *exe, const char *dirname, const sl_program *program, struct sl_load_report *report,
+int sl_io_save_params(sl_executor *exe, const char *dirname, const sl_program *program,
                       struct sl_error *err)
+{
+    struct err inner = {0};
+    return give(err, &inner,
+                save(exe, dirname, program ? program : sl_default_main_program(), true, &inner));
+}
+
+int sl_io_save_persistables(sl_executor *exe, const char *dirname, const sl_program *program,
+                            struct sl_error *err)
+{
+    struct err inner = {0};
+    return give(err, &inner,
+                save(exe, dirname, program ? program : sl_default_main_program(), false, &inner));
+}
+
+int sl_io_load_params(sl_executor *exe, const char *dirname, const sl_program *program,
+                      struct sl_load_report *report, struct sl_error *err)
 {
     return sl_io_load_params_with(exe, dirname, program, NULL, report, err);
 }
@@ -63,7 +68,8 @@ int sl_io_load_persistables(sl_executor *exe, const char *dirname, const sl_prog
 }
 
 int sl_io_load_params_with(sl_executor *exe, const char *dirname, const sl_program *program,
-                           const struct sl_load_options *options, struct sl_load_report *report, struct sl_error *err)
+                           const struct sl_load_options *options, struct sl_load_report *report,
+                           struct sl_error *err)
 {
     struct err inner = {0};
     program = program ? program : sl_default_main_program();
@@ -71,15 +77,16 @@ int sl_io_load_params_with(sl_executor *exe, const char *dirname, const sl_progr
 }
 
 int sl_io_load_persistables_with(sl_executor *exe, const char *dirname, const sl_program *program,
-                                 const struct sl_load_options *options, struct sl_load_report *report,
-                                 struct sl_error *err)
+                                 const struct sl_load_options *options,
+                                 struct sl_load_report *report, struct sl_error *err)
 {
     struct err inner = {0};
     program = program ? program : sl_default_main_program();
-    return give(err, &inner, load(exe, dirname, program, CKPT_PERSISTABLES, options, report, &inner));
+    return give(err, &inner,
+                load(exe, dirname, program, CKPT_PERSISTABLES, options, report, &inner));
 }
 
-// ---- saving ------------------------------------------------------------------------------------------------
+// ---- saving
 
 // Which trainer is this? -1 outside a distributed job.
 static int trainer_of(const struct api_executor *exe, const struct program *program)
@@ -91,8 +98,8 @@ static int trainer_of(const struct api_executor *exe, const struct program *prog
 }
 
 // Parameters and states of the servers, and what only the trainer's program holds.
-static void names_to_save(const struct api_executor *exe, const struct program *program, bool params_only,
-                          struct str_list *out)
+static void names_to_save(const struct api_executor *exe, const struct program *program,
+                          bool params_only, struct str_list *out)
 {
     if (params_only) {
         params_list(program, out);
@@ -112,8 +119,8 @@ static void names_to_save(const struct api_executor *exe, const struct program *
     map_deinit(&seen);
 }
 
-static int write_folder(const struct ckpt_source *source, const char *dirname, const struct ckpt_progress *progress,
-                        struct err *err)
+static int write_folder(const struct ckpt_source *source, const char *dirname,
+                        const struct ckpt_progress *progress, struct err *err)
 {
     struct ckpt_saved saved = {0};
     const struct ckpt_save_options options = {.into = true, .progress = progress};
@@ -124,8 +131,8 @@ static int write_folder(const struct ckpt_source *source, const char *dirname, c
 }
 
 // All rows of one version: training of other trainers may go on meanwhile.
-static int save_from_servers(struct api_executor *exe, const char *dirname, const struct str_list *names,
-                             struct err *err)
+static int save_from_servers(struct api_executor *exe, const char *dirname,
+                             const struct str_list *names, struct err *err)
 {
     struct ckpt_source *source = NULL;
     struct ckpt_progress progress;
@@ -145,7 +152,8 @@ static int save_from_servers(struct api_executor *exe, const char *dirname, cons
     return rc < 0 ? rc : unpinned;
 }
 
-static int save_local(struct api_executor *exe, const char *dirname, const struct str_list *names, struct err *err)
+static int save_local(struct api_executor *exe, const char *dirname, const struct str_list *names,
+                      struct err *err)
 {
     struct ckpt_source *source = NULL;
     int rc = ckpt_source_scope(exe->scope, names, &source, err);
@@ -155,27 +163,31 @@ static int save_local(struct api_executor *exe, const char *dirname, const struc
     return rc;
 }
 
-static int save(struct api_executor *exe, const char *dirname, const struct program *program, bool params_only,
-                struct err *err)
+static int save(struct api_executor *exe, const char *dirname, const struct program *program,
+                bool params_only, struct err *err)
 {
     if (dirname == NULL || dirname[0] == '\0')
         return err_set(err, SL_EINVAL, "save: no folder given");
     if (program->server >= 0 && program->slices != NULL)
-        return err_set(err, SL_EREFUSED, "save %s: this is a server's program; trainer 0 saves for all servers", dirname);
+        return err_set(err, SL_EREFUSED,
+                       "save %s: this is a server's program; trainer 0 saves for all servers",
+                       dirname);
     int trainer = trainer_of(exe, program);
     if (trainer > 0)
-        return err_set(err, SL_SKIPPED, "save %s: trainer %d writes nothing, trainer 0 does", dirname, trainer);
+        return err_set(err, SL_SKIPPED, "save %s: trainer %d writes nothing, trainer 0 does",
+                       dirname, trainer);
     struct str_list names = {0};
     int rc = trainer == 0 ? api_executor_connect(exe, program, err) : 0;
     if (rc == 0) {
         names_to_save(exe, program, params_only, &names);
-        rc = exe->comm ? save_from_servers(exe, dirname, &names, err) : save_local(exe, dirname, &names, err);
+        rc = exe->comm ? save_from_servers(exe, dirname, &names, err)
+                       : save_local(exe, dirname, &names, err);
     }
     str_list_deinit(&names);
     return rc < 0 ? err_prefix(err, "save %s", dirname) : 0;
 }
 
-// ---- loading -----------------------------------------------------------------------------------------------
+// ---- loading
 
 static int check_load(const char *dirname, const struct program *program, enum ckpt_what what,
                       const struct sl_load_options *options, struct err *err)
@@ -184,16 +196,22 @@ static int check_load(const char *dirname, const struct program *program, enum c
     if (dirname == NULL || dirname[0] == '\0')
         return err_set(err, SL_EINVAL, "load: no folder given");
     if (!params && program->slices != NULL && program->server < 0)
-        return err_set(err, SL_EREFUSED, "load %s: this is a trainer's program; the servers load, and the trainer's "
-                                         "start-up program gets the values from them", dirname);
+        return err_set(err, SL_EREFUSED,
+                       "load %s: this is a trainer's program; the servers load, and the trainer's "
+                       "start-up program gets the values from them",
+                       dirname);
     if (params && !options->allow_update_ops && params_has_update_ops(program))
-        return err_set(err, SL_EREFUSED, "load %s: the program updates parameters, so what is loaded would change: load into "
-                                         "the test program, or set allow_update_ops (fine-tuning)", dirname);
+        return err_set(
+            err, SL_EREFUSED,
+            "load %s: the program updates parameters, so what is loaded would change: load into "
+            "the test program, or set allow_update_ops (fine-tuning)",
+            dirname);
     return 0;
 }
 
-static int load(struct api_executor *exe, const char *dirname, const struct program *program, enum ckpt_what what,
-                const struct sl_load_options *options, struct sl_load_report *report, struct err *err)
+static int load(struct api_executor *exe, const char *dirname, const struct program *program,
+                enum ckpt_what what, const struct sl_load_options *options,
+                struct sl_load_report *report, struct err *err)
 {
     const struct sl_load_options defaults = sl_load_defaults();
     options = options ? options : &defaults;
@@ -206,7 +224,8 @@ static int load(struct api_executor *exe, const char *dirname, const struct prog
     params_list(program, &params);
     struct ckpt_report done;
     ckpt_report_init(&done);
-    const struct ckpt_load_options how = {.what = what, .params = &params, .partial = options->partial};
+    const struct ckpt_load_options how = {
+        .what = what, .params = &params, .partial = options->partial};
     rc = ckpt_load(dirname, program, exe->scope, &how, &done, err);
     if (report != NULL)
         fill_report(&done, report);

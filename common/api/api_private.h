@@ -20,7 +20,7 @@ struct scope;
 
 struct api_feed {
     struct str_list names;
-    struct variable **values;       // owned, as many as names
+    struct variable **values;   // owned, as many as names
     size_t cap;
 };
 
@@ -35,11 +35,11 @@ struct api_executor {
     struct sl_executor_options options;
     struct scope *scope;
     struct executor *exe;
-    struct comm *comm;              // opened by the first program that talks to servers
-    bool completed;                 // the servers know that this trainer is done
-    bool failed;                    // a run over comm failed: close gives up instead of completing
-    struct map loaded;              // names that a load filled
-    struct ckpt_report report;      // of the last load_persistables
+    struct comm *comm;           // opened by the first program that talks to servers
+    bool completed;              // the servers know that this trainer is done
+    bool failed;                 // a run over comm failed: close gives up instead of completing
+    struct map loaded;           // names that a load filled
+    struct ckpt_report report;   // of the last load_persistables
 };
 
 // Copies an error out (to may be NULL) and returns its code.

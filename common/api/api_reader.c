@@ -12,15 +12,18 @@ struct api_reader {
     struct reader *reader;
 };
 
-static sl_reader *open_reader(const char *scheme, const char *path, const struct reader_want *wants, size_t wants_count,
-                              const struct sl_reader_options *options, struct sl_error *err);
+static sl_reader *open_reader(const char *scheme, const char *path, const struct reader_want *wants,
+                              size_t wants_count, const struct sl_reader_options *options,
+                              struct sl_error *err);
 
 struct sl_reader_options sl_reader_defaults(void)
 {
-    return (struct sl_reader_options){.batch_size = 32, .shuffle = true, .drop_last = true, .trainers = 1};
+    return (struct sl_reader_options){
+        .batch_size = 32, .shuffle = true, .drop_last = true, .trainers = 1};
 }
 
-sl_reader *sl_reader_feed_dir(const char *dir, const struct sl_reader_options *options, struct sl_error *err)
+sl_reader *sl_reader_feed_dir(const char *dir, const struct sl_reader_options *options,
+                              struct sl_error *err)
 {
     return open_reader("feed_dir", dir, NULL, 0, options, err);
 }
@@ -64,8 +67,9 @@ int sl_reader_next(sl_reader *reader, sl_feed *feed, struct sl_error *err)
     return rc;
 }
 
-static sl_reader *open_reader(const char *scheme, const char *path, const struct reader_want *wants, size_t wants_count,
-                              const struct sl_reader_options *options, struct sl_error *err)
+static sl_reader *open_reader(const char *scheme, const char *path, const struct reader_want *wants,
+                              size_t wants_count, const struct sl_reader_options *options,
+                              struct sl_error *err)
 {
     const struct sl_reader_options defaults = sl_reader_defaults();
     const struct sl_reader_options *o = options ? options : &defaults;

@@ -14,15 +14,16 @@ struct served {
 
 struct api_transpiler {
     struct transpiler_config config;
-    struct transpiler *plan;                // NULL until sl_transpile
-    struct program *trainer;                // the caller's main program
-    struct program *old_main, *old_startup; // what the caller's programs were
-    struct served *served;                  // one a server, made when asked for
+    struct transpiler *plan;                  // NULL until sl_transpile
+    struct program *trainer;                  // the caller's main program
+    struct program *old_main, *old_startup;   // what the caller's programs were
+    struct served *served;                    // one a server, made when asked for
 };
 
 static void become(struct program *program, struct program *take, struct program **out_old);
 static int find_server(const struct api_transpiler *t, const char *endpoint, struct err *err);
-static int make_served(struct api_transpiler *t, const char *endpoint, struct served **out, struct err *err);
+static int make_served(struct api_transpiler *t, const char *endpoint, struct served **out,
+                       struct err *err);
 
 struct sl_transpiler_config sl_transpiler_config_defaults(void)
 {
@@ -66,16 +67,18 @@ void sl_transpiler_free(sl_transpiler *t)
     mem_free(t);
 }
 
-int sl_transpile(sl_transpiler *t, const struct sl_job *job, sl_program *program, sl_program *startup,
-                 struct sl_error *err)
+int sl_transpile(sl_transpiler *t, const struct sl_job *job, sl_program *program,
+                 sl_program *startup, struct sl_error *err)
 {
     struct err inner = {0};
     program = program ? program : sl_default_main_program();
     startup = startup ? startup : sl_default_startup_program();
-    const struct transpiler_job how = {.pservers = job->pservers, .trainers = job->trainers, .sync_mode = job->sync_mode};
+    const struct transpiler_job how = {
+        .pservers = job->pservers, .trainers = job->trainers, .sync_mode = job->sync_mode};
     struct program *trainer = NULL, *trainer_startup = NULL;
     struct transpiler *plan = NULL;
-    int rc = t->plan ? err_set(&inner, SL_EUSAGE, "transpiler: it has transpiled already; make a new one")
+    int rc = t->plan ? err_set(&inner, SL_EUSAGE,
+                               "transpiler: it has transpiled already; make a new one")
                      : transpiler_new(&t->config, &how, program, startup, &plan, &inner);
     if (rc == 0)
         rc = transpiler_trainer_program(plan, job->trainer_id, &trainer, &inner);
@@ -115,12 +118,12 @@ sl_program *sl_get_pserver_program(sl_transpiler *t, const char *endpoint, struc
     return served->main;
 }
 
-sl_program *sl_get_startup_program(sl_transpiler *t, const char *endpoint, const sl_program *pserver_program,
-                                   struct sl_error *err)
+sl_program *sl_get_startup_program(sl_transpiler *t, const char *endpoint,
+                                   const sl_program *pserver_program, struct sl_error *err)
 {
     struct err inner = {0};
     struct served *served = NULL;
-    (void)pserver_program;      // the endpoint says it all
+    (void)pserver_program;   // the endpoint says it all
     if (make_served(t, endpoint, &served, &inner) < 0) {
         api_executor_error(err, &inner);
         return NULL;
@@ -128,8 +131,8 @@ sl_program *sl_get_startup_program(sl_transpiler *t, const char *endpoint, const
     return served->startup;
 }
 
-int sl_get_pserver_programs(sl_transpiler *t, const char *endpoint, sl_program **out_main, sl_program **out_startup,
-                            struct sl_error *err)
+int sl_get_pserver_programs(sl_transpiler *t, const char *endpoint, sl_program **out_main,
+                            sl_program **out_startup, struct sl_error *err)
 {
     struct err inner = {0};
     struct served *served = NULL;
@@ -163,12 +166,14 @@ static int find_server(const struct api_transpiler *t, const char *endpoint, str
         if (str_eq(all->items[i], endpoint))
             return (int)i;
     char *list = str_list_join(all, ",");
-    int rc = err_set(err, SL_EINVAL, "transpiler: endpoint `%s` is not one of %s", endpoint ? endpoint : "", list);
+    int rc = err_set(err, SL_EINVAL, "transpiler: endpoint `%s` is not one of %s",
+                     endpoint ? endpoint : "", list);
     mem_free(list);
     return rc;
 }
 
-static int make_served(struct api_transpiler *t, const char *endpoint, struct served **out, struct err *err)
+static int make_served(struct api_transpiler *t, const char *endpoint, struct served **out,
+                       struct err *err)
 {
     int server = find_server(t, endpoint, err);
     if (server < 0)

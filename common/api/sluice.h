@@ -3,11 +3,11 @@
 // calls. Names follow Fluid's; what a call does to files, programs and processes does too.
 //
 // Handles are opaque. Option structs come from x_defaults() and may always be NULL. A function that
-// can fail returns 0 (or a count), or a negative SL_ERR_* and a text in *err (err may be NULL). While
-// a network is built, the net keeps the first error instead: ask sl_net_error once at the end.
-// A NULL program is the default main (or, where it says so, start-up) program.
-// Pointers that a function returns belong to the handle it was asked of, unless it says "free it".
-// One handle is used by one thread at a time; different executors may run in different threads.
+// can fail returns 0 (or a count), or a negative SL_ERR_* and a text in *err (err may be NULL).
+// While a network is built, the net keeps the first error instead: ask sl_net_error once at the
+// end. A NULL program is the default main (or, where it says so, start-up) program. Pointers that a
+// function returns belong to the handle it was asked of, unless it says "free it". One handle is
+// used by one thread at a time; different executors may run in different threads.
 #pragma once
 
 #include <stdbool.h>
@@ -24,11 +24,11 @@
 extern "C" {
 #endif
 
-// ---- errors --------------------------------------------------------------------------------------
+// ---- errors
 #define SL_ERROR_TEXT_MAX 1024
 
 enum sl_code {
-    SL_SKIPPED = 1,             // success, but nothing was written: a save on a trainer other than 0
+    SL_SKIPPED = 1,   // success, but nothing was written: a save on a trainer other than 0
     SL_ERR_INVALID = -1,
     SL_ERR_NO_MEMORY = -2,
     SL_ERR_IO = -3,
@@ -36,11 +36,11 @@ enum sl_code {
     SL_ERR_EXISTS = -5,
     SL_ERR_FORMAT = -6,
     SL_ERR_LIMIT = -7,
-    SL_ERR_MISMATCH = -8,       // names, shapes or types of two things differ
+    SL_ERR_MISMATCH = -8,   // names, shapes or types of two things differ
     SL_ERR_UNSUPPORTED = -9,
-    SL_ERR_REFUSED = -10,       // done on purpose; the text names the option that allows it
+    SL_ERR_REFUSED = -10,   // done on purpose; the text names the option that allows it
     SL_ERR_TIMEOUT = -11,
-    SL_ERR_CLOSED = -12,        // a peer is gone
+    SL_ERR_CLOSED = -12,   // a peer is gone
     SL_ERR_BUSY = -13,
     SL_ERR_CORRUPT = -14,
     SL_ERR_STOPPED = -15,
@@ -56,9 +56,9 @@ struct sl_error {
 };
 
 SL_API const char *sl_version(void);
-SL_API void sl_free(void *memory);          // what a function told you to free
+SL_API void sl_free(void *memory);   // what a function told you to free
 
-// ---- shapes and tensors --------------------------------------------------------------------------
+// ---- shapes and tensors
 #define SL_RANK_MAX 9
 #define SL_LOD_MAX 4
 
@@ -82,33 +82,35 @@ struct sl_shape {
 
 // SL_SHAPE(784, 10)
 #define SL_SHAPE(...)                                                                              \
-    ((struct sl_shape){ (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } })
+    ((struct sl_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 
 // A view of a dense tensor: row-major data of shape, and sequence offsets (LoD), if any.
 struct sl_tensor {
     enum sl_dtype dtype;
     struct sl_shape shape;
     void *data;
-    size_t bytes;                           // filled in by the library; ignored when you pass one in
+    size_t bytes;   // filled in by the library; ignored when you pass one in
     int lod_levels;
-    const uint64_t *lod[SL_LOD_MAX];        // lod[i][0] = 0 <= ... : lod_count[i] offsets
+    const uint64_t *lod[SL_LOD_MAX];   // lod[i][0] = 0 <= ... : lod_count[i] offsets
     size_t lod_count[SL_LOD_MAX];
 };
 
-// ---- programs ------------------------------------------------------------------------------------
+// ---- programs
 typedef struct program sl_program;
-typedef struct var_desc sl_var;             // lives as long as its program
+typedef struct var_desc sl_var;   // lives as long as its program
 
-SL_API sl_program *sl_default_main_program(void);       // this process's; never free them
+SL_API sl_program *sl_default_main_program(void);   // this process's; never free them
 SL_API sl_program *sl_default_startup_program(void);
 // Empties both default programs, so that a second network can be built from nothing.
 SL_API void sl_reset_default_programs(void);
 
-SL_API sl_program *sl_program_new(void);                // free it
-SL_API void sl_program_free(sl_program *program);       // NULL is fine
-// A copy; for_test: without backward and optimizer operators, is_test set. Free it; NULL and *err on failure.
+SL_API sl_program *sl_program_new(void);            // free it
+SL_API void sl_program_free(sl_program *program);   // NULL is fine
+// A copy; for_test: without backward and optimizer operators, is_test set. Free it; NULL and *err
+// on failure.
 SL_API sl_program *sl_program_clone(const sl_program *program, bool for_test, struct sl_error *err);
-SL_API sl_program *sl_program_load(const char *path, struct sl_error *err);   // a ProgramDesc file; free it
+SL_API sl_program *sl_program_load(const char *path,
+                                   struct sl_error *err);   // a ProgramDesc file; free it
 SL_API int sl_program_save(const sl_program *program, const char *path, struct sl_error *err);
 // Initializers without a seed of their own take this one (0: another seed every run).
 SL_API void sl_program_set_random_seed(sl_program *program, uint32_t seed);
@@ -118,23 +120,25 @@ SL_API bool sl_program_equal(const sl_program *a, const sl_program *b);
 // A variable of the global block, or NULL.
 SL_API sl_var *sl_program_var(const sl_program *program, const char *name);
 SL_API const char *sl_var_name(const sl_var *var);
-SL_API struct sl_shape sl_var_shape(const sl_var *var);     // -1: as many as are fed
+SL_API struct sl_shape sl_var_shape(const sl_var *var);   // -1: as many as are fed
 SL_API enum sl_dtype sl_var_dtype(const sl_var *var);
 // Fluid's var.stop_gradient: no gradient flows into this variable.
 SL_API void sl_var_set_stop_gradient(sl_var *var, bool stop);
 
-// ---- building a network (fluid.layers) -----------------------------------------------------------
+// ---- building a network (fluid.layers)
 typedef struct layers_net sl_net;
 
 // Where layers put their operators. NULL programs are the default ones. A net makes Fluid's names
-// (fc_0.w_0, mean_0.tmp_0, ...) and goes on counting where the program stands. Borrows the programs.
-SL_API sl_net *sl_net_new(sl_program *main_program, sl_program *startup);     // free it with sl_net_free
+// (fc_0.w_0, mean_0.tmp_0, ...) and goes on counting where the program stands. Borrows the
+// programs.
+SL_API sl_net *sl_net_new(sl_program *main_program,
+                          sl_program *startup);   // free it with sl_net_free
 SL_API void sl_net_free(sl_net *net);
 // 0, or the code and text of the first thing that went wrong; later calls did nothing.
 SL_API int sl_net_error(const sl_net *net, struct sl_error *err);
 
 enum sl_initializer_kind {
-    SL_INIT_DEFAULT,            // Xavier for weights, 0 for biases
+    SL_INIT_DEFAULT,   // Xavier for weights, 0 for biases
     SL_INIT_CONSTANT,
     SL_INIT_UNIFORM,
     SL_INIT_NORMAL,
@@ -146,8 +150,8 @@ enum sl_initializer_kind {
 // Use the functions below; seed 0 takes the program's random seed.
 struct sl_initializer {
     enum sl_initializer_kind kind;
-    bool uniform;               // Xavier, MSRA
-    double a, b;                // value | low, high | mean, deviation | fan_in, fan_out (0: from the shape)
+    bool uniform;   // Xavier, MSRA
+    double a, b;    // value | low, high | mean, deviation | fan_in, fan_out (0: from the shape)
     uint32_t seed;
 };
 SL_API struct sl_initializer sl_constant(double value);
@@ -159,47 +163,52 @@ SL_API struct sl_initializer sl_msra(bool uniform, double fan_in, uint32_t seed)
 
 // fluid.ParamAttr.
 struct sl_param_attr {
-    const char *name;           // NULL: generated
+    const char *name;   // NULL: generated
     struct sl_initializer initializer;
-    double learning_rate;       // factor of the optimizer's rate
+    double learning_rate;   // factor of the optimizer's rate
     bool trainable;
 };
 SL_API struct sl_param_attr sl_param_attr_defaults(void);
 
 struct sl_fc_options {
-    int num_flatten_dims;       // dimensions in front that stay; the rest becomes the width
-    const char *act;            // "relu", "softmax", ...; NULL: none
+    int num_flatten_dims;   // dimensions in front that stay; the rest becomes the width
+    const char *act;        // "relu", "softmax", ...; NULL: none
     const struct sl_param_attr *param_attr;
     const struct sl_param_attr *bias_attr;
     bool no_bias;
-    const char *name;           // instead of fc_N
+    const char *name;   // instead of fc_N
 };
-SL_API struct sl_fc_options sl_fc_defaults(void);       // num_flatten_dims 1
+SL_API struct sl_fc_options sl_fc_defaults(void);   // num_flatten_dims 1
 
 // A fed variable; shape without the batch dimension, which is put in front.
 SL_API sl_var *sl_data(sl_net *net, const char *name, enum sl_dtype dtype, struct sl_shape shape);
 // The same with LoD levels and with the shape exactly as given (-1 where it is open).
-SL_API sl_var *sl_data_lod(sl_net *net, const char *name, enum sl_dtype dtype, struct sl_shape shape,
-                           int lod_level);
+SL_API sl_var *sl_data_lod(sl_net *net, const char *name, enum sl_dtype dtype,
+                           struct sl_shape shape, int lod_level);
 // input [N, ...] -> [N, size]: input x weights [width, size] + bias [size], then act.
 SL_API sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_options *options);
 SL_API sl_var *sl_relu(sl_net *net, sl_var *x);
-SL_API sl_var *sl_softmax(sl_net *net, sl_var *x);                          // over the last dimension
+SL_API sl_var *sl_softmax(sl_net *net, sl_var *x);   // over the last dimension
 SL_API sl_var *sl_square(sl_net *net, sl_var *x);
-SL_API sl_var *sl_square_error_cost(sl_net *net, sl_var *input, sl_var *label);   // (input - label)^2
-SL_API sl_var *sl_cross_entropy(sl_net *net, sl_var *input, sl_var *label); // probabilities [N,C], int64 label [N,1] -> [N,1]
-SL_API sl_var *sl_mean(sl_net *net, sl_var *x);                             // -> [1]
-SL_API sl_var *sl_accuracy(sl_net *net, sl_var *input, sl_var *label, int k);     // top-k accuracy -> [1]
-SL_API sl_var *sl_elementwise_add(sl_net *net, sl_var *x, sl_var *y, int axis);   // y aligned at axis (-1: at the end)
+SL_API sl_var *sl_square_error_cost(sl_net *net, sl_var *input,
+                                    sl_var *label);   // (input - label)^2
+SL_API sl_var *sl_cross_entropy(sl_net *net, sl_var *input,
+                                sl_var *label);   // probabilities [N,C], int64 label [N,1] -> [N,1]
+SL_API sl_var *sl_mean(sl_net *net, sl_var *x);   // -> [1]
+SL_API sl_var *sl_accuracy(sl_net *net, sl_var *input, sl_var *label,
+                           int k);   // top-k accuracy -> [1]
+SL_API sl_var *sl_elementwise_add(sl_net *net, sl_var *x, sl_var *y,
+                                  int axis);   // y aligned at axis (-1: at the end)
 SL_API sl_var *sl_elementwise_sub(sl_net *net, sl_var *x, sl_var *y, int axis);
 SL_API sl_var *sl_elementwise_mul(sl_net *net, sl_var *x, sl_var *y, int axis);
-SL_API sl_var *sl_sum(sl_net *net, sl_var *const *x, size_t count);         // fluid.layers.sums: same shapes, added
-SL_API sl_var *sl_scale(sl_net *net, sl_var *x, double scale, double bias); // scale * x + bias
+SL_API sl_var *sl_sum(sl_net *net, sl_var *const *x,
+                      size_t count);   // fluid.layers.sums: same shapes, added
+SL_API sl_var *sl_scale(sl_net *net, sl_var *x, double scale, double bias);   // scale * x + bias
 SL_API sl_var *sl_concat(sl_net *net, sl_var *const *x, size_t count, int axis);
 SL_API sl_var *sl_create_parameter(sl_net *net, struct sl_shape shape, enum sl_dtype dtype,
                                    const struct sl_param_attr *attr);
 
-// ---- optimizers ----------------------------------------------------------------------------------
+// ---- optimizers
 typedef struct layers_optimizer sl_optimizer;
 
 struct sl_momentum_options {
@@ -207,22 +216,24 @@ struct sl_momentum_options {
 };
 struct sl_adam_options {
     double beta1, beta2, epsilon;
-    bool lazy_mode;             // sparse gradients touch only their own rows' moments
+    bool lazy_mode;   // sparse gradients touch only their own rows' moments
 };
 SL_API struct sl_momentum_options sl_momentum_defaults(void);
-SL_API struct sl_adam_options sl_adam_defaults(void);      // 0.9, 0.999, 1e-8, false
+SL_API struct sl_adam_options sl_adam_defaults(void);   // 0.9, 0.999, 1e-8, false
 
 // Given to sl_minimize, which owns it from then on.
 SL_API sl_optimizer *sl_sgd(double learning_rate);
-SL_API sl_optimizer *sl_momentum(double learning_rate, double momentum, const struct sl_momentum_options *options);
+SL_API sl_optimizer *sl_momentum(double learning_rate, double momentum,
+                                 const struct sl_momentum_options *options);
 SL_API sl_optimizer *sl_adam(double learning_rate, const struct sl_adam_options *options);
-SL_API void sl_optimizer_free(sl_optimizer *optimizer);    // only when it was not given to sl_minimize
+SL_API void
+sl_optimizer_free(sl_optimizer *optimizer);   // only when it was not given to sl_minimize
 
 // Appends the backward pass and the update of every trainable parameter that loss [1] depends on.
 // Returns how many parameters are updated. Frees optimizer.
 SL_API int sl_minimize(sl_net *net, sl_optimizer *optimizer, sl_var *loss);
 
-// ---- running -------------------------------------------------------------------------------------
+// ---- running
 typedef struct api_executor sl_executor;
 typedef struct api_feed sl_feed;
 typedef struct api_fetch sl_fetch;
@@ -230,8 +241,8 @@ typedef struct api_fetch sl_fetch;
 enum sl_place { SL_CPU = 0 };
 
 struct sl_executor_options {
-    int connect_timeout_ms;     // how long a trainer waits for its servers (600000)
-    bool insecure;              // a server may listen beyond the loopback interface
+    int connect_timeout_ms;   // how long a trainer waits for its servers (600000)
+    bool insecure;            // a server may listen beyond the loopback interface
     // Called now and then while something is waited for, with one line of text. May be NULL.
     void (*waiting)(void *self, const char *text);
     // Called when a server program accepts trainers, with the bound address. May be NULL.
@@ -242,18 +253,21 @@ SL_API struct sl_executor_options sl_executor_defaults(void);
 
 // An executor and its scope: the persistable variables that its programs share. Free it.
 SL_API sl_executor *sl_executor_new(enum sl_place place);
-SL_API sl_executor *sl_executor_new_with(enum sl_place place, const struct sl_executor_options *options);
-// fluid's Executor.close(): tells the servers that this trainer has completed, and waits until they know.
+SL_API sl_executor *sl_executor_new_with(enum sl_place place,
+                                         const struct sl_executor_options *options);
+// fluid's Executor.close(): tells the servers that this trainer has completed, and waits until they
+// know.
 SL_API int sl_executor_close(sl_executor *exe, struct sl_error *err);
-SL_API void sl_executor_free(sl_executor *exe);            // closes first; NULL is fine
+SL_API void sl_executor_free(sl_executor *exe);   // closes first; NULL is fine
 
-SL_API sl_feed *sl_feed_new(void);                         // free it
+SL_API sl_feed *sl_feed_new(void);   // free it
 SL_API void sl_feed_free(sl_feed *feed);
 // Copies the value (LoD too).
-SL_API int sl_feed_set(sl_feed *feed, const char *name, const struct sl_tensor *value, struct sl_error *err);
+SL_API int sl_feed_set(sl_feed *feed, const char *name, const struct sl_tensor *value,
+                       struct sl_error *err);
 SL_API void sl_feed_clear(sl_feed *feed);
 
-SL_API sl_fetch *sl_fetch_new(void);                       // free it
+SL_API sl_fetch *sl_fetch_new(void);   // free it
 SL_API void sl_fetch_free(sl_fetch *fetch);
 SL_API void sl_fetch_add(sl_fetch *fetch, const char *name);
 SL_API size_t sl_fetch_count(const sl_fetch *fetch);
@@ -263,40 +277,44 @@ SL_API const struct sl_tensor *sl_fetch_get(const sl_fetch *fetch, size_t i);
 SL_API double sl_fetch_number(const sl_fetch *fetch, size_t i);
 
 struct sl_run_options {
-    bool overwrite_loaded;      // let a start-up program overwrite variables that were loaded
+    bool overwrite_loaded;   // let a start-up program overwrite variables that were loaded
 };
 
 // Runs block 0: a start-up, training or test program; a transpiled trainer program talks to its
-// servers; a transpiled server program serves until every trainer has completed. feed and fetch may be
-// NULL. A NULL program is the default main program. Refuses (SL_ERR_REFUSED, with the list) a start-up
-// program that would overwrite loaded variables.
-SL_API int sl_run(sl_executor *exe, sl_program *program, const sl_feed *feed, sl_fetch *fetch, struct sl_error *err);
+// servers; a transpiled server program serves until every trainer has completed. feed and fetch may
+// be NULL. A NULL program is the default main program. Refuses (SL_ERR_REFUSED, with the list) a
+// start-up program that would overwrite loaded variables.
+SL_API int sl_run(sl_executor *exe, sl_program *program, const sl_feed *feed, sl_fetch *fetch,
+                  struct sl_error *err);
 SL_API int sl_run_with(sl_executor *exe, sl_program *program, const sl_feed *feed, sl_fetch *fetch,
                        const struct sl_run_options *options, struct sl_error *err);
 
 // A variable of the executor's scope by name: a view, valid until the next run / a copy in.
-SL_API int sl_scope_get(const sl_executor *exe, const char *name, struct sl_tensor *out, struct sl_error *err);
-SL_API int sl_scope_set(sl_executor *exe, const char *name, const struct sl_tensor *value, struct sl_error *err);
+SL_API int sl_scope_get(const sl_executor *exe, const char *name, struct sl_tensor *out,
+                        struct sl_error *err);
+SL_API int sl_scope_set(sl_executor *exe, const char *name, const struct sl_tensor *value,
+                        struct sl_error *err);
 SL_API bool sl_scope_has(const sl_executor *exe, const char *name);
 
-// ---- reading data --------------------------------------------------------------------------------
+// ---- reading data
 typedef struct api_reader sl_reader;
 
 struct sl_reader_options {
     int64_t batch_size;
-    uint64_t seed;              // of the permutation of each epoch
+    uint64_t seed;   // of the permutation of each epoch
     bool shuffle;
     bool drop_last;
     int trainers, trainer_id;   // one order for all; trainer i takes the i-th batch of each step
     int64_t first_step;         // feed_dir: the first folder's number
 };
-SL_API struct sl_reader_options sl_reader_defaults(void);  // 32, 0, true, true, 1, 0, 0
+SL_API struct sl_reader_options sl_reader_defaults(void);   // 32, 0, true, true, 1, 0, 0
 
 // Free each with sl_reader_free. NULL and *err on failure.
 // Folders step_000, step_001, ... of Fluid tensor files, one file a fed variable.
-SL_API sl_reader *sl_reader_feed_dir(const char *dir, const struct sl_reader_options *options, struct sl_error *err);
-// A folder of MNIST idx files (.gz too), or "images,labels": image_var [N,784] (shape as in shape) and int64
-// label_var [N,1]; pixels as the idx reader scales them.
+SL_API sl_reader *sl_reader_feed_dir(const char *dir, const struct sl_reader_options *options,
+                                     struct sl_error *err);
+// A folder of MNIST idx files (.gz too): image_var [N,784], pixels scaled as x / 127.5 - 1, and
+// int64 label_var [N,1].
 SL_API sl_reader *sl_reader_idx(const char *dir, const char *image_var, const char *label_var,
                                 const struct sl_reader_options *options, struct sl_error *err);
 // UCI housing's text: 13 normalised features [N,13], price [N,1]; the first 404 rows.
@@ -307,30 +325,33 @@ SL_API void sl_reader_free(sl_reader *reader);
 // next one); negative: an error.
 SL_API int sl_reader_next(sl_reader *reader, sl_feed *feed, struct sl_error *err);
 
-// ---- saving and loading (fluid.io) ---------------------------------------------------------------
+// ---- saving and loading (fluid.io)
+
 // What a load did; filled on failure too (then nothing was loaded).
 struct sl_load_report {
-    int loaded;                 // variables taken whole
-    int sliced;                 // variables of which this server took its rows
-    int kept;                   // absent from the folder, start-up value kept
-    int missing, mismatched;    // reasons for a refusal
-    int extra;                  // files in the folder that nothing asked for
-    int64_t step, epoch;        // from the manifest; -1 without one
-    char digest[72];            // of the folder's contents, hexadecimal
-    char text[1024];            // one line per remark, cut at the end
+    int loaded;                // variables taken whole
+    int sliced;                // variables of which this server took its rows
+    int kept;                  // absent from the folder, start-up value kept
+    int missing, mismatched;   // reasons for a refusal
+    int extra;                 // files in the folder that nothing asked for
+    int64_t step, epoch;       // from the manifest; -1 without one
+    char digest[72];           // of the folder's contents, hexadecimal
+    char text[1024];           // one line per remark, cut at the end
 };
 
 struct sl_load_options {
-    bool allow_update_ops;      // load_params into a program that updates parameters (fine-tuning)
-    bool partial;               // load what fits, report the rest
+    bool allow_update_ops;   // load_params into a program that updates parameters (fine-tuning)
+    bool partial;            // load what fits, report the rest
 };
 SL_API struct sl_load_options sl_load_defaults(void);
 
-// Write one Fluid file a variable INTO dirname (made when missing); other files there are left alone.
-// On a trainer other than 0 nothing is written and SL_SKIPPED is returned. On trainer 0 of a
+// Write one Fluid file a variable INTO dirname (made when missing); other files there are left
+// alone. On a trainer other than 0 nothing is written and SL_SKIPPED is returned. On trainer 0 of a
 // distributed job save_persistables collects parameters and optimizer state from the servers.
-SL_API int sl_io_save_params(sl_executor *exe, const char *dirname, const sl_program *program, struct sl_error *err);
-SL_API int sl_io_save_persistables(sl_executor *exe, const char *dirname, const sl_program *program, struct sl_error *err);
+SL_API int sl_io_save_params(sl_executor *exe, const char *dirname, const sl_program *program,
+                             struct sl_error *err);
+SL_API int sl_io_save_persistables(sl_executor *exe, const char *dirname, const sl_program *program,
+                                   struct sl_error *err);
 
 // Load all or nothing. Run the start-up program first. report may be NULL.
 // load_params refuses a program with update operators (see sl_load_options).
@@ -340,13 +361,14 @@ SL_API int sl_io_load_params(sl_executor *exe, const char *dirname, const sl_pro
 SL_API int sl_io_load_persistables(sl_executor *exe, const char *dirname, const sl_program *program,
                                    struct sl_load_report *report, struct sl_error *err);
 SL_API int sl_io_load_params_with(sl_executor *exe, const char *dirname, const sl_program *program,
-                                  const struct sl_load_options *options, struct sl_load_report *report,
-                                  struct sl_error *err);
-SL_API int sl_io_load_persistables_with(sl_executor *exe, const char *dirname, const sl_program *program,
-                                        const struct sl_load_options *options, struct sl_load_report *report,
-                                        struct sl_error *err);
+                                  const struct sl_load_options *options,
+                                  struct sl_load_report *report, struct sl_error *err);
+SL_API int sl_io_load_persistables_with(sl_executor *exe, const char *dirname,
+                                        const sl_program *program,
+                                        const struct sl_load_options *options,
+                                        struct sl_load_report *report, struct sl_error *err);
 
-// ---- distributing (fluid.DistributeTranspiler) ---------------------------------------------------
+// ---- distributing (fluid.DistributeTranspiler)
 typedef struct api_transpiler sl_transpiler;
 
 enum sl_split_method { SL_ROUND_ROBIN = 0, SL_HASH_NAME = 1 };
@@ -355,26 +377,26 @@ enum sl_split_method { SL_ROUND_ROBIN = 0, SL_HASH_NAME = 1 };
 struct sl_transpiler_config {
     bool slice_var_up;
     enum sl_split_method split_method;
-    int64_t min_block_size;             // elements; at least 8192
+    int64_t min_block_size;   // elements; at least 8192
     bool sync_mode;
-    bool runtime_split_send_recv;       // needs sync_mode false
-    bool wait_port;                     // kept for Fluid's sake: trainers wait for servers when they run
+    bool runtime_split_send_recv;   // needs sync_mode false
+    bool wait_port;   // kept for Fluid's sake: trainers wait for servers when they run
     bool enable_dc_asgd;
     bool half_async;
-    bool fluid_exact;                   // 1.8.5's text even where that cannot run
+    bool fluid_exact;   // 1.8.5's text even where that cannot run
 };
 SL_API struct sl_transpiler_config sl_transpiler_config_defaults(void);
 
 struct sl_job {
     int trainer_id;
-    const char *pservers;               // "ip:port,ip:port"
+    const char *pservers;   // "ip:port,ip:port"
     int trainers;
     bool sync_mode;
-    const char *current_endpoint;       // not needed
+    const char *current_endpoint;   // not needed
 };
 
 SL_API sl_transpiler *sl_transpiler_new(const struct sl_transpiler_config *config);   // free it
-SL_API void sl_transpiler_free(sl_transpiler *transpiler);      // programs got from it go too
+SL_API void sl_transpiler_free(sl_transpiler *transpiler);   // programs got from it go too
 // As in Fluid, the given programs (NULL: the default ones) become the trainer's: after this call
 // running startup pulls the servers' values and program trains with them.
 SL_API int sl_transpile(sl_transpiler *transpiler, const struct sl_job *job, sl_program *program,
@@ -382,11 +404,13 @@ SL_API int sl_transpile(sl_transpiler *transpiler, const struct sl_job *job, sl_
 // The program given to sl_transpile. NULL and *err when nothing was transpiled.
 SL_API sl_program *sl_get_trainer_program(sl_transpiler *transpiler, struct sl_error *err);
 // These belong to the transpiler. endpoint is one of pservers.
-SL_API sl_program *sl_get_pserver_program(sl_transpiler *transpiler, const char *endpoint, struct sl_error *err);
+SL_API sl_program *sl_get_pserver_program(sl_transpiler *transpiler, const char *endpoint,
+                                          struct sl_error *err);
 SL_API sl_program *sl_get_startup_program(sl_transpiler *transpiler, const char *endpoint,
                                           const sl_program *pserver_program, struct sl_error *err);
-SL_API int sl_get_pserver_programs(sl_transpiler *transpiler, const char *endpoint, sl_program **out_main,
-                                   sl_program **out_startup, struct sl_error *err);
+SL_API int sl_get_pserver_programs(sl_transpiler *transpiler, const char *endpoint,
+                                   sl_program **out_main, sl_program **out_startup,
+                                   struct sl_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The default programs: Fluid has one pair a process, and the reference's code builds on it. They are
-// made on first use and are the only state of this library that belongs to no handle; a process
+// The default programs: Fluid has one pair a process, and the reference's code builds on it. They
+// are made on first use and are the only state of this library that belongs to no handle; a process
 // that builds from several threads uses programs of its own.
 
 #include "common/api/sluice.h"

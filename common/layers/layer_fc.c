@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// fluid.layers.fc: mul, elementwise_add of the bias, activation; temporaries fc_N.tmp_0, tmp_1, tmp_2.
+// fluid.layers.fc: mul, elementwise_add of the bias, activation; temporaries fc_N.tmp_0, tmp_1,
+// tmp_2.
 
 #include "common/base/mem.h"
 #include "common/layers/layers.h"
 #include "common/program/op_desc.h"
 #include "common/program/var_desc.h"
 
-static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size, const struct sl_fc_options *o);
+static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size,
+                        const struct sl_fc_options *o);
 static sl_var *add_bias(sl_net *net, const char *name, sl_var *x, const struct sl_fc_options *o);
 static sl_var *activate(sl_net *net, const char *name, sl_var *x, const char *act);
 
@@ -28,8 +30,9 @@ sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_optio
         return NULL;
     }
     if (o->num_flatten_dims < 1 || o->num_flatten_dims >= input->dims.rank) {
-        layers_fail(net, "fc", SL_EINVAL, "input %s %s: num_flatten_dims must be 1..%d, not %d", input->name,
-                    dims_format(&input->dims, text), input->dims.rank - 1, o->num_flatten_dims);
+        layers_fail(net, "fc", SL_EINVAL, "input %s %s: num_flatten_dims must be 1..%d, not %d",
+                    input->name, dims_format(&input->dims, text), input->dims.rank - 1,
+                    o->num_flatten_dims);
         return NULL;
     }
     char *name = o->name ? mem_must_strdup(o->name) : unique_name_next(&net->names, "fc");
@@ -42,13 +45,14 @@ sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_optio
     return x;
 }
 
-static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size, const struct sl_fc_options *o)
+static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size,
+                        const struct sl_fc_options *o)
 {
     int64_t width = dims_product(&input->dims, o->num_flatten_dims, input->dims.rank);
     if (width <= 0) {
         char text[DIMS_TEXT_MAX];
-        layers_fail(net, "fc", SL_EINVAL, "input %s %s: the width behind dimension %d is not known", input->name,
-                    dims_format(&input->dims, text), o->num_flatten_dims);
+        layers_fail(net, "fc", SL_EINVAL, "input %s %s: the width behind dimension %d is not known",
+                    input->name, dims_format(&input->dims, text), o->num_flatten_dims);
         return NULL;
     }
     const struct sl_shape shape = {.rank = 2, .d = {width, size}};
@@ -71,7 +75,8 @@ static sl_var *add_bias(sl_net *net, const char *name, sl_var *x, const struct s
     struct sl_shape shape = {0};
     for (int i = o->num_flatten_dims; i < x->dims.rank; i++)
         shape.d[shape.rank++] = x->dims.d[i];
-    struct var_desc *b = layers_parameter(net, "fc", name, "b", o->bias_attr, &shape, x->dtype, sl_constant(0.0));
+    struct var_desc *b =
+        layers_parameter(net, "fc", name, "b", o->bias_attr, &shape, x->dtype, sl_constant(0.0));
     if (b == NULL)
         return NULL;
     struct var_desc *out = layers_tmp(net, name, x->dtype);

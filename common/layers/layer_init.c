@@ -12,12 +12,13 @@
 #include "common/passes/op_build.h"
 #include "common/program/program.h"
 
-static struct op_desc *make_op(const struct program *startup, const struct var_desc *var, const char *type,
-                               const struct sl_initializer *init);
-static struct op_desc *make_uniform(const struct program *startup, const struct var_desc *var, double low, double high,
-                                    const struct sl_initializer *init);
-static struct op_desc *make_normal(const struct program *startup, const struct var_desc *var, const char *type,
-                                   double mean, double deviation, const struct sl_initializer *init);
+static struct op_desc *make_op(const struct program *startup, const struct var_desc *var,
+                               const char *type, const struct sl_initializer *init);
+static struct op_desc *make_uniform(const struct program *startup, const struct var_desc *var,
+                                    double low, double high, const struct sl_initializer *init);
+static struct op_desc *make_normal(const struct program *startup, const struct var_desc *var,
+                                   const char *type, double mean, double deviation,
+                                   const struct sl_initializer *init);
 static void fans(const struct var_desc *var, double *in, double *out);
 
 struct sl_initializer sl_constant(double value)
@@ -37,20 +38,24 @@ struct sl_initializer sl_normal(double mean, double deviation, uint32_t seed)
 
 struct sl_initializer sl_truncated_normal(double mean, double deviation, uint32_t seed)
 {
-    return (struct sl_initializer){.kind = SL_INIT_TRUNCATED_NORMAL, .a = mean, .b = deviation, .seed = seed};
+    return (struct sl_initializer){
+        .kind = SL_INIT_TRUNCATED_NORMAL, .a = mean, .b = deviation, .seed = seed};
 }
 
 struct sl_initializer sl_xavier(bool uniform, double fan_in, double fan_out, uint32_t seed)
 {
-    return (struct sl_initializer){.kind = SL_INIT_XAVIER, .uniform = uniform, .a = fan_in, .b = fan_out, .seed = seed};
+    return (struct sl_initializer){
+        .kind = SL_INIT_XAVIER, .uniform = uniform, .a = fan_in, .b = fan_out, .seed = seed};
 }
 
 struct sl_initializer sl_msra(bool uniform, double fan_in, uint32_t seed)
 {
-    return (struct sl_initializer){.kind = SL_INIT_MSRA, .uniform = uniform, .a = fan_in, .seed = seed};
+    return (struct sl_initializer){
+        .kind = SL_INIT_MSRA, .uniform = uniform, .a = fan_in, .seed = seed};
 }
 
-int layer_init_prepend(struct program *startup, const char *name, const struct sl_initializer *init, struct err *err)
+int layer_init_prepend(struct program *startup, const char *name, const struct sl_initializer *init,
+                       struct err *err)
 {
     struct block *block = program_block(startup, 0);
     const struct var_desc *var = block_var(block, name);
@@ -68,8 +73,9 @@ int layer_init_prepend(struct program *startup, const char *name, const struct s
             op = make_normal(startup, var, "gaussian_random", 0.0, sqrt(2.0 / (in + out)), init);
         break;
     case SL_INIT_MSRA:
-        op = init->uniform ? make_uniform(startup, var, -sqrt(6.0 / in), sqrt(6.0 / in), init)
-                           : make_normal(startup, var, "gaussian_random", 0.0, sqrt(2.0 / in), init);
+        op = init->uniform
+                 ? make_uniform(startup, var, -sqrt(6.0 / in), sqrt(6.0 / in), init)
+                 : make_normal(startup, var, "gaussian_random", 0.0, sqrt(2.0 / in), init);
         break;
     case SL_INIT_UNIFORM:
         op = make_uniform(startup, var, init->a, init->b, init);
@@ -87,17 +93,18 @@ int layer_init_prepend(struct program *startup, const char *name, const struct s
         break;
     }
     if (op == NULL)
-        return err_set(err, SL_EINVAL, "initializer kind %d of `%s` is not known", (int)init->kind, name);
+        return err_set(err, SL_EINVAL, "initializer kind %d of `%s` is not known", (int)init->kind,
+                       name);
     return op_build_insert(block, 0, op, OP_ROLE_FORWARD, err);
 }
 
 // init NULL: an operator without a seed.
-static struct op_desc *make_op(const struct program *startup, const struct var_desc *var, const char *type,
-                               const struct sl_initializer *init)
+static struct op_desc *make_op(const struct program *startup, const struct var_desc *var,
+                               const char *type, const struct sl_initializer *init)
 {
     struct op_desc *op = op_desc_new(type);
     op_desc_add_output(op, "Out", var->name);
-    if (str_eq(type, "truncated_gaussian_random"))      // the one whose op maker has 32-bit dimensions
+    if (str_eq(type, "truncated_gaussian_random"))   // the one whose op maker has 32-bit dimensions
         op_desc_set_ints(op, "shape", var->dims.d, (size_t)var->dims.rank);
     else
         op_desc_set_longs(op, "shape", var->dims.d, (size_t)var->dims.rank);
@@ -107,8 +114,8 @@ static struct op_desc *make_op(const struct program *startup, const struct var_d
     return op;
 }
 
-static struct op_desc *make_uniform(const struct program *startup, const struct var_desc *var, double low, double high,
-                                    const struct sl_initializer *init)
+static struct op_desc *make_uniform(const struct program *startup, const struct var_desc *var,
+                                    double low, double high, const struct sl_initializer *init)
 {
     struct op_desc *op = make_op(startup, var, "uniform_random", init);
     op_desc_set_float(op, "min", (float)low);
@@ -116,8 +123,9 @@ static struct op_desc *make_uniform(const struct program *startup, const struct 
     return op;
 }
 
-static struct op_desc *make_normal(const struct program *startup, const struct var_desc *var, const char *type,
-                                   double mean, double deviation, const struct sl_initializer *init)
+static struct op_desc *make_normal(const struct program *startup, const struct var_desc *var,
+                                   const char *type, double mean, double deviation,
+                                   const struct sl_initializer *init)
 {
     struct op_desc *op = make_op(startup, var, type, init);
     op_desc_set_float(op, "mean", (float)mean);

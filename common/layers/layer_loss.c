@@ -6,9 +6,10 @@
 #include "common/program/op_desc.h"
 #include "common/program/var_desc.h"
 
-#define IGNORE_NOTHING (-100)       // Fluid's kIgnoreIndex
+#define IGNORE_NOTHING (-100)   // Fluid's kIgnoreIndex
 
-static bool top_k(sl_net *net, sl_var *input, int k, struct var_desc **out_values, struct var_desc **out_indices);
+static bool top_k(sl_net *net, sl_var *input, int k, struct var_desc **out_values,
+                  struct var_desc **out_indices);
 
 sl_var *sl_square_error_cost(sl_net *net, sl_var *input, sl_var *label)
 {
@@ -76,7 +77,8 @@ sl_var *sl_accuracy(sl_net *net, sl_var *input, sl_var *label, int k)
     return out;
 }
 
-static bool top_k(sl_net *net, sl_var *input, int k, struct var_desc **out_values, struct var_desc **out_indices)
+static bool top_k(sl_net *net, sl_var *input, int k, struct var_desc **out_values,
+                  struct var_desc **out_indices)
 {
     char *name = unique_name_next(&net->names, "top_k");
     struct var_desc *values = layers_tmp(net, name, input->dtype);

@@ -15,7 +15,8 @@ struct sl_momentum_options sl_momentum_defaults(void)
 struct sl_adam_options sl_adam_defaults(void)
 {
     const struct optimizer_spec spec = optimizer_spec_make(OPTIMIZER_ADAM, 0.0);
-    return (struct sl_adam_options){.beta1 = spec.beta1, .beta2 = spec.beta2, .epsilon = spec.epsilon};
+    return (struct sl_adam_options){
+        .beta1 = spec.beta1, .beta2 = spec.beta2, .epsilon = spec.epsilon};
 }
 
 sl_optimizer *sl_sgd(double learning_rate)
@@ -23,7 +24,8 @@ sl_optimizer *sl_sgd(double learning_rate)
     return make(OPTIMIZER_SGD, learning_rate);
 }
 
-sl_optimizer *sl_momentum(double learning_rate, double momentum, const struct sl_momentum_options *options)
+sl_optimizer *sl_momentum(double learning_rate, double momentum,
+                          const struct sl_momentum_options *options)
 {
     sl_optimizer *optimizer = make(OPTIMIZER_MOMENTUM, learning_rate);
     optimizer->spec.momentum = momentum;
@@ -53,7 +55,8 @@ int sl_minimize(sl_net *net, sl_optimizer *optimizer, sl_var *loss)
     int rc = net->error.code;
     if (optimizer != NULL && layers_ok(net, "minimize", (const sl_var *const[]){loss}, 1)) {
         struct err err = {0};
-        rc = optimizer_minimize(net->main, net->startup, &net->names, &optimizer->spec, loss->name, &err);
+        rc = optimizer_minimize(net->main, net->startup, &net->names, &optimizer->spec, loss->name,
+                                &err);
         if (rc < 0)
             layers_fail(net, "minimize", rc, "%s", err.text);
     } else if (rc == 0) {

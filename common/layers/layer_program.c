@@ -20,7 +20,8 @@ sl_program *sl_program_new(void)
 
 void sl_program_free(sl_program *program)
 {
-    if (program != NULL && program != sl_default_main_program() && program != sl_default_startup_program())
+    if (program != NULL && program != sl_default_main_program() &&
+        program != sl_default_startup_program())
         program_free(program);
 }
 

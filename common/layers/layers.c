@@ -15,12 +15,13 @@
 #include "common/passes/op_build.h"
 #include "common/program/program.h"
 
-#define CONTINUE_MAX 1000000        // a counter in a name beyond this is not one of ours
+#define CONTINUE_MAX 1000000   // a counter in a name beyond this is not one of ours
 
 static void continue_names(struct unique_name *names, const struct program *program);
 static void continue_key(struct unique_name *names, const char *name, size_t bytes);
-static bool add_parameter(struct layers_net *net, const char *name, const struct sl_param_attr *attr,
-                          const struct dims *dims, int dtype, const struct sl_initializer *init);
+static bool add_parameter(struct layers_net *net, const char *name,
+                          const struct sl_param_attr *attr, const struct dims *dims, int dtype,
+                          const struct sl_initializer *init);
 
 sl_net *sl_net_new(sl_program *main_program, sl_program *startup)
 {
@@ -102,8 +103,9 @@ bool layers_append(struct layers_net *net, const char *layer, struct op_desc *ta
     return rc == 0;
 }
 
-struct var_desc *layers_parameter(struct layers_net *net, const char *layer, const char *name, const char *suffix,
-                                  const struct sl_param_attr *attr, const struct sl_shape *shape, int dtype,
+struct var_desc *layers_parameter(struct layers_net *net, const char *layer, const char *name,
+                                  const char *suffix, const struct sl_param_attr *attr,
+                                  const struct sl_shape *shape, int dtype,
                                   struct sl_initializer default_init)
 {
     const struct sl_param_attr defaults = sl_param_attr_defaults();
@@ -114,16 +116,21 @@ struct var_desc *layers_parameter(struct layers_net *net, const char *layer, con
         dims.d[i] = shape->d[i];
     uint64_t count;
     char text[DIMS_TEXT_MAX];
-    if (shape->rank < 1 || shape->rank > LIMIT_RANK || !dims_count(&dims, dtype_bytes((enum dtype)dtype), &count)) {
-        layers_fail(net, layer, SL_EINVAL, "a parameter cannot have shape %s", dims_format(&dims, text));
+    if (shape->rank < 1 || shape->rank > LIMIT_RANK ||
+        !dims_count(&dims, dtype_bytes((enum dtype)dtype), &count)) {
+        layers_fail(net, layer, SL_EINVAL, "a parameter cannot have shape %s",
+                    dims_format(&dims, text));
         return NULL;
     }
     char *key = mem_must_printf("%s.%s", name, suffix);
     char *unique = attr->name ? mem_must_strdup(attr->name) : unique_name_next(&net->names, key);
-    const struct sl_initializer *init = attr->initializer.kind == SL_INIT_DEFAULT ? &default_init : &attr->initializer;
+    const struct sl_initializer *init =
+        attr->initializer.kind == SL_INIT_DEFAULT ? &default_init : &attr->initializer;
     struct var_desc *var = block_var(main, unique);
-    if (var != NULL && (!var->is_parameter || !dims_equal(&var->dims, &dims) || var->dtype != dtype)) {
-        layers_fail(net, layer, SL_EINVAL, "`%s` is already there with shape %s; a shared parameter must have the same",
+    if (var != NULL &&
+        (!var->is_parameter || !dims_equal(&var->dims, &dims) || var->dtype != dtype)) {
+        layers_fail(net, layer, SL_EINVAL,
+                    "`%s` is already there with shape %s; a shared parameter must have the same",
                     unique, dims_format(&var->dims, text));
         var = NULL;
     } else if (var == NULL && add_parameter(net, unique, attr, &dims, dtype, init)) {
@@ -134,8 +141,8 @@ struct var_desc *layers_parameter(struct layers_net *net, const char *layer, con
     return var;
 }
 
-static struct var_desc *make_parameter(const char *name, const struct sl_param_attr *attr, const struct dims *dims,
-                                       int dtype)
+static struct var_desc *make_parameter(const char *name, const struct sl_param_attr *attr,
+                                       const struct dims *dims, int dtype)
 {
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
@@ -150,13 +157,15 @@ static struct var_desc *make_parameter(const char *name, const struct sl_param_a
 }
 
 // In both programs; the initializer goes in front of the start-up program, as Fluid does it.
-static bool add_parameter(struct layers_net *net, const char *name, const struct sl_param_attr *attr,
-                          const struct dims *dims, int dtype, const struct sl_initializer *init)
+static bool add_parameter(struct layers_net *net, const char *name,
+                          const struct sl_param_attr *attr, const struct dims *dims, int dtype,
+                          const struct sl_initializer *init)
 {
     struct err err = {0};
     struct block *startup = program_block(net->startup, 0);
     block_add_var(program_block(net->main, 0), make_parameter(name, attr, dims, dtype));
-    if (block_var(startup, name) != NULL)       // initialised by another network over this start-up program
+    if (block_var(startup, name) !=
+        NULL)   // initialised by another network over this start-up program
         return true;
     block_add_var(startup, make_parameter(name, attr, dims, dtype));
     int rc = layer_init_prepend(net->startup, name, init, &err);

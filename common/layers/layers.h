@@ -13,10 +13,10 @@
 struct op_desc;
 
 struct layers_net {
-    struct program *main;           // borrowed
-    struct program *startup;        // borrowed
+    struct program *main;      // borrowed
+    struct program *startup;   // borrowed
     struct unique_name names;
-    struct err error;               // code 0 until the first failure
+    struct err error;   // code 0 until the first failure
 };
 
 struct layers_optimizer {
@@ -34,6 +34,7 @@ struct var_desc *layers_tmp(struct layers_net *net, const char *name, int dtype)
 bool layers_append(struct layers_net *net, const char *layer, struct op_desc *take);
 // A parameter "<name>.<suffix>_<n>" (or attr's own name: then an existing one of the same shape is
 // shared) with its start-up operator; default_init stands for SL_INIT_DEFAULT. NULL after an error.
-struct var_desc *layers_parameter(struct layers_net *net, const char *layer, const char *name, const char *suffix,
-                                  const struct sl_param_attr *attr, const struct sl_shape *shape, int dtype,
+struct var_desc *layers_parameter(struct layers_net *net, const char *layer, const char *name,
+                                  const char *suffix, const struct sl_param_attr *attr,
+                                  const struct sl_shape *shape, int dtype,
                                   struct sl_initializer default_init);

@@ -3,7 +3,8 @@
 //   1. the path: operators that loss depends on (through variables that may have gradients);
 //   2. variables on the path that do not lead to loss (XShape, ...) get no gradient either;
 //   3. gradient operators of the path in reverse, made from the op table's rules;
-//   4. a gradient that several operators make is renamed X@GRAD@RENAME@block0@N in each and summed in
+//   4. a gradient that several operators make is renamed X@GRAD@RENAME@block0@N in each and summed
+//   in
 //      front of its first reader (or at the end);
 //   5. operators that make no wanted gradient are dropped; a gradient that is read but never made
 //      becomes zeros;
@@ -19,25 +20,19 @@
 #include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/ops/op.h"
-#include "common/passes/op_build.h"
+#include "common/passes/grad_list.h"
 #include "common/program/program.h"
 
-#define EMPTY_VAR "@EMPTY@"
-#define GRAD_OPS_MAX 16             // gradient operators of one operator
-
-struct op_list {
-    struct op_desc **items;
-    size_t count, cap;
-};
+#define GRAD_OPS_MAX 16   // gradient operators of one operator
 
 struct pass {
     struct program *program;
     struct block *block;
     const char *loss;
-    struct map no_grad;             // names (without @GRAD) of variables that get no gradient
-    size_t *path;                   // indices of the path's operators, ascending
+    struct map no_grad;   // names (without @GRAD) of variables that get no gradient
+    size_t *path;         // indices of the path's operators, ascending
     size_t path_count;
-    struct op_list ops;             // the gradient operators
+    struct grad_list ops;   // the gradient operators
     struct err *err;
 };
 
@@ -46,12 +41,10 @@ static void collect_no_grad(struct pass *p, const struct str_list *extra);
 static int find_path(struct pass *p);
 static void find_dead_outputs(struct pass *p);
 static int make_grad_ops(struct pass *p);
-static void sum_repeated(struct op_list *ops);
 static void drop_dead_ops(struct pass *p);
 static void fill_missing(struct pass *p);
 static void append_all(struct pass *p, size_t loss_op, const struct str_list *parameters,
                        struct backward_result *out);
-static void insert_op(struct op_list *ops, size_t at, struct op_desc *op);
 
 void backward_result_deinit(struct backward_result *result)
 {
@@ -62,7 +55,8 @@ void backward_result_deinit(struct backward_result *result)
 int backward_append(struct program *program, const char *loss, const struct str_list *parameters,
                     const struct str_list *no_grad, struct backward_result *out, struct err *err)
 {
-    struct pass p = {.program = program, .block = program_block(program, 0), .loss = loss, .err = err};
+    struct pass p = {
+        .program = program, .block = program_block(program, 0), .loss = loss, .err = err};
     size_t loss_op = 0;
     map_init(&p.no_grad);
     int rc = check_loss(&p, &loss_op);
@@ -76,58 +70,43 @@ int backward_append(struct program *program, const char *loss, const struct str_
     rc = make_grad_ops(&p);
     if (rc < 0)
         goto done;
-    sum_repeated(&p.ops);
+    grad_list_sum_repeated(&p.ops);
     drop_dead_ops(&p);
     fill_missing(&p);
     append_all(&p, loss_op, parameters, out);
 done:
-    for (size_t i = 0; i < p.ops.count; i++)
-        op_desc_free(p.ops.items[i]);
-    mem_free(p.ops.items);
+    grad_list_deinit(&p.ops);
     mem_free(p.path);
     map_deinit(&p.no_grad);
     return rc;
-}
-
-static char *grad_name(const char *name)
-{
-    return mem_must_printf("%s" GRAD_SUFFIX, name);
-}
-
-static bool is_grad_name(const char *name)
-{
-    return strstr(name, GRAD_SUFFIX) != NULL;
-}
-
-// "x@GRAD@RENAME@block0@1" -> "x"; mem_free it.
-static char *forward_name(const char *grad)
-{
-    const char *at = strstr(grad, GRAD_SUFFIX);
-    return at ? mem_must_strndup(grad, (size_t)(at - grad)) : mem_must_strdup(grad);
 }
 
 static int check_loss(struct pass *p, size_t *out_loss_op)
 {
     const struct var_desc *var = block_var(p->block, p->loss);
     if (var == NULL)
-        return err_set(p->err, SL_EINVAL, "backward: loss `%s` is not a variable of block 0", p->loss);
+        return err_set(p->err, SL_EINVAL, "backward: loss `%s` is not a variable of block 0",
+                       p->loss);
     if (var->dims.rank != 1 || var->dims.d[0] != 1) {
         char text[DIMS_TEXT_MAX];
-        return err_set(p->err, SL_EINVAL, "backward: loss `%s` has shape %s, it must be [1]: take its mean or sum",
+        return err_set(p->err, SL_EINVAL,
+                       "backward: loss `%s` has shape %s, it must be [1]: take its mean or sum",
                        p->loss, dims_format(&var->dims, text));
     }
-    char *grad = grad_name(p->loss);
+    char *grad = grad_list_name(p->loss);
     bool twice = block_var(p->block, grad) != NULL;
     mem_free(grad);
     if (twice)
-        return err_set(p->err, SL_EUNSUPPORTED, "backward: the program already has the gradient of `%s`", p->loss);
+        return err_set(p->err, SL_EUNSUPPORTED,
+                       "backward: the program already has the gradient of `%s`", p->loss);
     for (size_t i = p->block->ops_count; i-- > 0;) {
         if (op_desc_writes(p->block->ops[i], p->loss)) {
             *out_loss_op = i;
             return 0;
         }
     }
-    return err_set(p->err, SL_EINVAL, "backward: no operator of block 0 makes the loss `%s`", p->loss);
+    return err_set(p->err, SL_EINVAL, "backward: no operator of block 0 makes the loss `%s`",
+                   p->loss);
 }
 
 static void collect_no_grad(struct pass *p, const struct str_list *extra)
@@ -176,7 +155,8 @@ static int find_path(struct pass *p)
             continue;
         const struct op_def *def = op_table_find(op->type);
         if (def == NULL || op_desc_attr(op, "sub_block") != NULL) {
-            rc = err_set(p->err, SL_EUNSUPPORTED, "backward: block 0 op %zu `%s`: its gradient is not supported", i,
+            rc = err_set(p->err, SL_EUNSUPPORTED,
+                         "backward: block 0 op %zu `%s`: its gradient is not supported", i,
                          op->type);
         } else if (has_gradient(def)) {
             add_inputs(p, op, &needed);
@@ -215,18 +195,21 @@ static void find_dead_outputs(struct pass *p)
     map_deinit(&live);
 }
 
-// ---- gradient operators from rules -----------------------------------------------------------------
+// ---- gradient operators from rules
 
-// Fills a slot of the gradient operator: "X" copies the forward arguments, "X@GRAD" adds @GRAD to each.
-// On the output side gradients that are not wanted become @EMPTY@ in a list, nothing in a single.
-static void fill_slot(struct pass *p, const struct op_desc *forward, struct op_desc *grad, const char *slot, bool output)
+// Fills a slot of the gradient operator: "X" copies the forward arguments, "X@GRAD" adds @GRAD to
+// each. On the output side gradients that are not wanted become @EMPTY@ in a list, nothing in a
+// single.
+static void fill_slot(struct pass *p, const struct op_desc *forward, struct op_desc *grad,
+                      const char *slot, bool output)
 {
     bool is_grad = str_ends_with(slot, GRAD_SUFFIX);
-    char *base = is_grad ? forward_name(slot) : mem_must_strdup(slot);
+    char *base = is_grad ? grad_list_forward(slot) : mem_must_strdup(slot);
     const struct op_slot *from = op_desc_input(forward, base);
     if (from == NULL)
         from = op_desc_output(forward, base);
-    void (*add)(struct op_desc *, const char *, const char *) = output ? op_desc_add_output : op_desc_add_input;
+    void (*add)(struct op_desc *, const char *, const char *) =
+        output ? op_desc_add_output : op_desc_add_input;
     size_t count = from ? from->args.count : 0;
     size_t added = 0;
     for (size_t i = 0; i < count; i++) {
@@ -236,9 +219,9 @@ static void fill_slot(struct pass *p, const struct op_desc *forward, struct op_d
         } else if (output && map_get(&p->no_grad, name) != NULL) {
             if (count == 1)
                 continue;
-            add(grad, slot, EMPTY_VAR);
+            add(grad, slot, GRAD_LIST_EMPTY);
         } else {
-            char *g = grad_name(name);
+            char *g = grad_list_name(name);
             add(grad, slot, g);
             mem_free(g);
         }
@@ -249,8 +232,8 @@ static void fill_slot(struct pass *p, const struct op_desc *forward, struct op_d
     mem_free(base);
 }
 
-static void fill_slots(struct pass *p, const struct op_desc *forward, struct op_desc *grad, const char *slots,
-                       bool output)
+static void fill_slots(struct pass *p, const struct op_desc *forward, struct op_desc *grad,
+                       const char *slots, bool output)
 {
     struct str_list names = {0};
     str_list_split(&names, slots ? slots : "", ' ');
@@ -266,10 +249,10 @@ static void blank_unwanted(struct pass *p, struct op_desc *grad)
     for (size_t s = 0; s < grad->outputs_count; s++) {
         struct str_list *args = &grad->outputs[s].args;
         for (size_t i = 0; i < args->count; i++) {
-            char *name = forward_name(args->items[i]);
-            if (is_grad_name(args->items[i]) && map_get(&p->no_grad, name) != NULL) {
+            char *name = grad_list_forward(args->items[i]);
+            if (grad_list_is_grad(args->items[i]) && map_get(&p->no_grad, name) != NULL) {
                 mem_free(args->items[i]);
-                args->items[i] = mem_must_strdup(EMPTY_VAR);
+                args->items[i] = mem_must_strdup(GRAD_LIST_EMPTY);
             }
             mem_free(name);
         }
@@ -294,8 +277,9 @@ static int make_grad_ops(struct pass *p)
         if (rule->make != NULL) {
             count = rule->make(forward, made, GRAD_OPS_MAX);
             if (count < 0)
-                return err_set(p->err, count, "backward: block 0 op %zu `%s`: its gradient cannot be made", p->path[k],
-                               forward->type);
+                return err_set(p->err, count,
+                               "backward: block 0 op %zu `%s`: its gradient cannot be made",
+                               p->path[k], forward->type);
             for (int i = 0; i < count; i++)
                 blank_unwanted(p, made[i]);
         } else {
@@ -308,170 +292,19 @@ static int make_grad_ops(struct pass *p)
         }
         for (int i = 0; i < count; i++) {
             set_backward_role(forward, made[i]);
-            insert_op(&p->ops, p->ops.count, made[i]);
+            grad_list_insert(&p->ops, p->ops.count, made[i]);
         }
     }
     return 0;
 }
 
-// ---- repeated gradients -------------------------------------------------------------------------------
-
-// What is known about one gradient name while the operators are walked in order.
-struct repeat {
-    struct str_list names;          // the parts made so far; one name that is the gradient's own: not repeated
-    size_t first;                   // operator that made it first
-    int renamed;                    // parts renamed so far
-};
-
-struct pending_sum {
-    struct op_desc *op;
-    size_t at;
-};
-
-struct repeats {
-    struct op_list *ops;
-    struct map by_name;
-    struct pending_sum *sums;
-    size_t sums_count, sums_cap;
-};
-
-static struct op_desc *make_sum(const struct str_list *parts, const char *out)
-{
-    struct op_desc *sum = op_desc_new("sum");
-    for (size_t i = 0; i < parts->count; i++)
-        op_desc_add_input(sum, "X", parts->items[i]);
-    op_desc_add_output(sum, "Out", out);
-    op_desc_set_bool(sum, "use_mkldnn", false);
-    op_desc_set_int(sum, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
-    op_desc_set_string(sum, "op_device", "");
-    return sum;
-}
-
-static struct repeat *repeat_of(struct repeats *r, const char *name)
-{
-    struct repeat *known = map_get(&r->by_name, name);
-    if (known == NULL) {
-        known = MEM_NEW(struct repeat);
-        map_set(&r->by_name, name, known);
-    }
-    return known;
-}
-
-static void add_sum(struct repeats *r, struct repeat *rep, const char *name, size_t at)
-{
-    MEM_GROW(r->sums, r->sums_count, r->sums_cap);
-    r->sums[r->sums_count++] = (struct pending_sum){make_sum(&rep->names, name), at};
-    str_list_deinit(&rep->names);
-    rep->names = (struct str_list){0};
-    str_list_add(&rep->names, name);
-}
-
-static void replace_text(char **slot, const char *text)
-{
-    char *copy = mem_must_strdup(text);
-    mem_free(*slot);
-    *slot = copy;
-}
-
-static void add_part(struct repeat *rep, const char *part)
-{
-    str_list_add(&rep->names, part);
-}
-
-static char *part_name(struct repeat *rep, const char *name)
-{
-    return mem_must_printf("%s@RENAME@block0@%d", name, rep->renamed++);
-}
-
-// The gradient was made once under its own name; from now on it is the first of several parts.
-static void rename_first(struct repeats *r, struct repeat *rep, const char *name, size_t idx, size_t slot, size_t arg)
-{
-    char *part = part_name(rep, name);
-    replace_text(&rep->names.items[0], part);
-    for (size_t i = rep->first; i < idx; i++) {
-        op_desc_rename_input(r->ops->items[i], name, part);
-        op_desc_rename_output(r->ops->items[i], name, part);
-    }
-    for (size_t i = 0; i < r->sums_count; i++) {
-        op_desc_rename_input(r->sums[i].op, name, part);
-        op_desc_rename_output(r->sums[i].op, name, part);
-    }
-    struct op_desc *op = r->ops->items[idx];
-    for (size_t s = 0; s <= slot; s++) {
-        size_t end = s == slot ? arg : op->outputs[s].args.count;
-        for (size_t i = 0; i < end; i++)
-            if (str_eq(op->outputs[s].args.items[i], name))
-                replace_text(&op->outputs[s].args.items[i], part);
-    }
-    mem_free(part);
-}
-
-static void visit_output(struct repeats *r, size_t idx, size_t slot, size_t arg)
-{
-    struct op_desc *op = r->ops->items[idx];
-    char *name = mem_must_strdup(op->outputs[slot].args.items[arg]);
-    if (is_grad_name(name) && !str_eq(name, EMPTY_VAR) && !op_desc_reads(op, name)) {
-        struct repeat *rep = repeat_of(r, name);
-        if (rep->names.count == 0) {
-            str_list_add(&rep->names, name);
-            rep->first = idx;
-        } else {
-            if (rep->names.count == 1)
-                rename_first(r, rep, name, idx, slot, arg);
-            char *part = part_name(rep, name);
-            replace_text(&op->outputs[slot].args.items[arg], part);
-            add_part(rep, part);
-            mem_free(part);
-        }
-    }
-    mem_free(name);
-}
-
-static void visit_op(struct repeats *r, size_t idx)
-{
-    struct op_desc *op = r->ops->items[idx];
-    for (size_t s = 0; s < op->inputs_count; s++) {
-        for (size_t i = 0; i < op->inputs[s].args.count; i++) {
-            const char *name = op->inputs[s].args.items[i];
-            struct repeat *rep = is_grad_name(name) ? map_get(&r->by_name, name) : NULL;
-            if (rep != NULL && rep->names.count > 1)
-                add_sum(r, rep, name, idx);
-        }
-    }
-    for (size_t s = 0; s < op->outputs_count; s++)
-        for (size_t i = 0; i < op->outputs[s].args.count; i++)
-            visit_output(r, idx, s, i);
-}
-
-static void sum_repeated(struct op_list *ops)
-{
-    struct repeats r = {.ops = ops};
-    map_init(&r.by_name);
-    for (size_t i = 0; i < ops->count; i++)
-        visit_op(&r, i);
-    for (const struct map_entry *e = map_first(&r.by_name); e; e = map_next(e)) {
-        struct repeat *rep = map_value(e);
-        if (rep->names.count > 1)
-            add_sum(&r, rep, map_key(e), ops->count);
-    }
-    for (size_t i = r.sums_count; i-- > 0;)
-        insert_op(ops, r.sums[i].at, r.sums[i].op);
-    for (const struct map_entry *e = map_first(&r.by_name); e; e = map_next(e)) {
-        struct repeat *rep = map_value(e);
-        str_list_deinit(&rep->names);
-        mem_free(rep);
-    }
-    mem_free(r.sums);
-    map_deinit(&r.by_name);
-}
-
-// ---- pruning --------------------------------------------------------------------------------------------
+// ---- pruning
 
 static bool is_unwanted(struct pass *p, const char *grad)
 {
-    if (!is_grad_name(grad))
+    if (!grad_list_is_grad(grad))
         return false;
-    char *name = forward_name(grad);
+    char *name = grad_list_forward(grad);
     bool unwanted = map_get(&p->no_grad, name) != NULL;
     mem_free(name);
     return unwanted;
@@ -485,7 +318,7 @@ static bool is_dead(struct pass *p, const struct op_desc *op)
         for (size_t i = 0; i < op->outputs[s].args.count; i++) {
             const char *name = op->outputs[s].args.items[i];
             outs++;
-            wanted += !str_eq(name, EMPTY_VAR) && !is_unwanted(p, name);
+            wanted += !str_eq(name, GRAD_LIST_EMPTY) && !is_unwanted(p, name);
         }
     }
     if (outs == 0 || wanted == 0)
@@ -493,7 +326,7 @@ static bool is_dead(struct pass *p, const struct op_desc *op)
     for (size_t s = 0; s < op->inputs_count; s++) {
         for (size_t i = 0; i < op->inputs[s].args.count; i++) {
             const char *name = op->inputs[s].args.items[i];
-            if (!is_grad_name(name))
+            if (!grad_list_is_grad(name))
                 continue;
             ins++;
             known += !is_unwanted(p, name);
@@ -513,7 +346,7 @@ static void drop_dead_ops(struct pass *p)
         }
         for (size_t s = 0; s < op->outputs_count; s++) {
             for (size_t k = 0; k < op->outputs[s].args.count; k++) {
-                char *name = forward_name(op->outputs[s].args.items[k]);
+                char *name = grad_list_forward(op->outputs[s].args.items[k]);
                 map_set(&p->no_grad, name, p);
                 mem_free(name);
             }
@@ -533,27 +366,28 @@ static void fill_missing(struct pass *p)
                 if (!is_unwanted(p, name))
                     continue;
                 struct op_desc *zeros = op_desc_new("fill_zeros_like");
-                char *x = forward_name(name);
+                char *x = grad_list_forward(name);
                 op_desc_add_input(zeros, "X", x);
                 op_desc_add_output(zeros, "Out", name);
                 op_desc_set_int(zeros, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
                 op_desc_set_string(zeros, "op_device", "");
                 mem_free(x);
-                insert_op(&p->ops, i, zeros);
+                grad_list_insert(&p->ops, i, zeros);
                 i++;
             }
         }
     }
 }
 
-// ---- into the program --------------------------------------------------------------------------------------
+// ---- into the program
 
-// A gradient has the type and shape of what it is the gradient of. Selected rows are inferred by the op.
+// A gradient has the type and shape of what it is the gradient of. Selected rows are inferred by
+// the op.
 static void add_grad_var(struct block *block, const char *name)
 {
-    if (str_eq(name, EMPTY_VAR) || block_find_var(block, name) != NULL)
+    if (str_eq(name, GRAD_LIST_EMPTY) || block_find_var(block, name) != NULL)
         return;
-    char *forward = forward_name(name);
+    char *forward = grad_list_forward(name);
     const struct var_desc *of = block_find_var(block, forward);
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
@@ -564,14 +398,15 @@ static void add_grad_var(struct block *block, const char *name)
     mem_free(forward);
 }
 
-// Does any of the gradients that the operator reads exist (or does it read none)? Others lead nowhere:
-// they belong to inputs without a gradient of the operators behind (a label that was cast, ...).
+// Does any of the gradients that the operator reads exist (or does it read none)? Others lead
+// nowhere: they belong to inputs without a gradient of the operators behind (a label that was cast,
+// ...).
 static bool has_source(const struct block *block, const struct op_desc *op)
 {
     bool reads = false;
     for (size_t s = 0; s < op->inputs_count; s++) {
         for (size_t i = 0; i < op->inputs[s].args.count; i++) {
-            if (!is_grad_name(op->inputs[s].args.items[i]))
+            if (!grad_list_is_grad(op->inputs[s].args.items[i]))
                 continue;
             reads = true;
             if (block_find_var(block, op->inputs[s].args.items[i]) != NULL)
@@ -596,7 +431,7 @@ static void append_grad_op(struct pass *p, struct op_desc *op)
 static struct op_desc *make_loss_grad(struct pass *p, const struct op_desc *loss_op)
 {
     const int64_t one = 1;
-    char *name = grad_name(p->loss);
+    char *name = grad_list_name(p->loss);
     struct op_desc *op = op_desc_new("fill_constant");
     op_desc_add_output(op, "Out", name);
     op_desc_set_longs(op, "shape", &one, 1);
@@ -638,7 +473,7 @@ static void append_all(struct pass *p, size_t loss_op, const struct str_list *pa
         append_grad_op(p, p->ops.items[i]);
     p->ops.count = 0;
     for (size_t i = 0; i < parameters->count; i++) {
-        char *grad = grad_name(parameters->items[i]);
+        char *grad = grad_list_name(parameters->items[i]);
         if (block_var(p->block, grad) != NULL) {
             str_list_add(&out->params, parameters->items[i]);
             str_list_add(&out->grads, grad);
@@ -647,12 +482,4 @@ static void append_all(struct pass *p, size_t loss_op, const struct str_list *pa
         mem_free(grad);
     }
     program_touch(p->program);
-}
-
-static void insert_op(struct op_list *ops, size_t at, struct op_desc *op)
-{
-    MEM_GROW(ops->items, ops->count, ops->cap);
-    memmove(ops->items + at + 1, ops->items + at, (ops->count - at) * sizeof *ops->items);
-    ops->items[at] = op;
-    ops->count++;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Appends the gradient operators of a loss, as Fluid 1.8's append_backward does: the same operators,
-// names, attributes, roles and order. Works on block 0; reads the op table's gradient rules.
+// Appends the gradient operators of a loss, as Fluid 1.8's append_backward does: the same
+// operators, names, attributes, roles and order. Works on block 0; reads the op table's gradient
+// rules.
 #pragma once
 
 #include "common/base/str.h"

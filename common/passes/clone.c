@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Program.clone(for_test=True). The clone is built anew from what stays: forward operators, the
-// blocks they refer to (numbered anew, so BLOCK attributes are rewritten) and the variables they name.
+// blocks they refer to (numbered anew, so BLOCK attributes are rewritten) and the variables they
+// name.
 
 #include "common/passes/clone.h"
 
@@ -11,9 +12,9 @@
 
 struct pruning {
     const struct program *from;
-    bool *used;                     // per block: does a remaining operator refer to it?
-    int *renumbered;                // per block: its index in the clone
-    struct map names;               // variables that remaining operators name
+    bool *used;         // per block: does a remaining operator refer to it?
+    int *renumbered;    // per block: its index in the clone
+    struct map names;   // variables that remaining operators name
 };
 
 static bool is_training_op(const struct op_desc *op);
@@ -42,8 +43,9 @@ struct program *clone_for_test(const struct program *program)
         if (!p.used[b])
             continue;
         int parent = program_block(program, b)->parent_idx;
-        struct block *to = b == 0 ? program_block(clone, 0)
-                                  : program_append_block(clone, parent < 0 ? parent : p.renumbered[parent]);
+        struct block *to =
+            b == 0 ? program_block(clone, 0)
+                   : program_append_block(clone, parent < 0 ? parent : p.renumbered[parent]);
         copy_block(&p, program_block(program, b), to);
     }
     map_deinit(&p.names);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// CPython's set: an open-addressed table of 8 slots at first; a probe looks at the home slot and the
-// nine behind it (when they do not pass the end), then jumps: i = 5 i + 1 + perturb, perturb >>= 5. The
-// table grows to the first power of two above four times the used slots when 5 fill >= 3 mask. Strings
-// are hashed by SipHash-2-4 over their bytes, with an all-zero key when the hash seed is 0.
+// CPython's set: an open-addressed table of 8 slots at first; a probe looks at the home slot and
+// the nine behind it (when they do not pass the end), then jumps: i = 5 i + 1 + perturb, perturb
+// >>= 5. The table grows to the first power of two above four times the used slots when 5 fill >= 3
+// mask. Strings are hashed by SipHash-2-4 over their bytes, with an all-zero key when the hash seed
+// is 0.
 
 #include "common/passes/hash_order.h"
 
@@ -15,7 +16,7 @@
 #define PERTURB_SHIFT 5
 
 struct slot {
-    char *key;                      // NULL: free
+    char *key;   // NULL: free
     uint64_t hash;
 };
 
@@ -32,7 +33,8 @@ static void grow(struct table *t);
 
 void hash_order_sort(struct str_list *list)
 {
-    struct table t = {.slots = mem_must_calloc(FIRST_SLOTS, sizeof *t.slots), .mask = FIRST_SLOTS - 1};
+    struct table t = {.slots = mem_must_calloc(FIRST_SLOTS, sizeof *t.slots),
+                      .mask = FIRST_SLOTS - 1};
     for (size_t i = 0; i < list->count; i++) {
         if (!add(&t, list->items[i], hash_text(list->items[i])))
             mem_free(list->items[i]);
@@ -52,7 +54,7 @@ static uint64_t hash_text(const char *text)
     if (bytes == 0)
         return 0;
     uint64_t hash = siphash24((const uint8_t *)text, bytes);
-    return hash == UINT64_MAX ? UINT64_MAX - 1 : hash;     // -1 means an error in CPython
+    return hash == UINT64_MAX ? UINT64_MAX - 1 : hash;   // -1 means an error in CPython
 }
 
 // False when the key is there already.
@@ -110,7 +112,8 @@ static void sip_round(uint64_t v[4])
 
 static uint64_t siphash24(const uint8_t *data, size_t bytes)
 {
-    uint64_t v[4] = {0x736f6d6570736575u, 0x646f72616e646f6du, 0x6c7967656e657261u, 0x7465646279746573u};
+    uint64_t v[4] = {0x736f6d6570736575u, 0x646f72616e646f6du, 0x6c7967656e657261u,
+                     0x7465646279746573u};
     for (size_t at = 0;; at += 8) {
         size_t part = bytes - at < 8 ? bytes - at : 8;
         uint64_t word = part < 8 ? (uint64_t)bytes << 56 : 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order in which CPython 3.7 with PYTHONHASHSEED=0 walks a set of strings. Fluid's transpiler
-// writes such an order into attributes (grad_to_block_id); this makes ours the same, on every machine.
+// writes such an order into attributes (grad_to_block_id); this makes ours the same, on every
+// machine.
 #pragma once
 
 #include "common/base/str.h"

@@ -18,7 +18,8 @@ static const struct op_def *find_def(const struct op_desc *op, struct err *err);
 static struct op_args_dims *gather(const struct block *block, const struct op_desc *op,
                                    const struct op_slot_def *slots, bool inputs);
 static void free_dims(struct op_args_dims *args, const struct op_slot_def *slots);
-static const struct attr **gather_attrs(const struct op_def *def, const struct op_desc *op, struct attr *defaults);
+static const struct attr **gather_attrs(const struct op_def *def, const struct op_desc *op,
+                                        struct attr *defaults);
 static void scatter(struct block *block, const struct op_def *def, const struct op_desc *op,
                     const struct op_args_dims *out);
 static size_t slots_count(const struct op_slot_def *slots);
@@ -58,7 +59,8 @@ int op_build_infer(struct block *block, const struct op_desc *op, struct err *er
     struct attr defaults[OP_ATTRS_MAX];
     memset(defaults, 0, sizeof defaults);
     const struct attr **attrs = gather_attrs(def, op, defaults);
-    struct op_shape shape = {.def = def, .in = in, .out = out, .attr = attrs, .err = err, .building = true};
+    struct op_shape shape = {
+        .def = def, .in = in, .out = out, .attr = attrs, .err = err, .building = true};
     int rc = op_infer(&shape);
     if (rc < 0)
         err_prefix(err, "%s", op->type);
@@ -101,7 +103,7 @@ static const struct op_def *find_def(const struct op_desc *op, struct err *err)
 // Fluid writes every input slot of the definition, empty when nothing was given.
 static void add_missing_inputs(const struct op_def *def, struct op_desc *op)
 {
-    if (op->inputs_count == 0)      // an op without inputs (initializers) keeps none
+    if (op->inputs_count == 0)   // an op without inputs (initializers) keeps none
         return;
     for (const struct op_slot_def *slot = def->inputs; slot->name != NULL; slot++)
         if (op_desc_input(op, slot->name) == NULL)
@@ -136,7 +138,8 @@ static struct op_args_dims *gather(const struct block *block, const struct op_de
     size_t n = slots_count(slots);
     struct op_args_dims *all = mem_must_calloc(n + 1, sizeof *all);
     for (size_t s = 0; s < n; s++) {
-        const struct op_slot *slot = inputs ? op_desc_input(op, slots[s].name) : op_desc_output(op, slots[s].name);
+        const struct op_slot *slot =
+            inputs ? op_desc_input(op, slots[s].name) : op_desc_output(op, slots[s].name);
         if (slot == NULL || slot->args.count == 0)
             continue;
         all[s].count = slot->args.count;
@@ -165,7 +168,8 @@ static void free_dims(struct op_args_dims *args, const struct op_slot_def *slots
 }
 
 // One attribute a row of the table: the op's own, or the default (kept in defaults).
-static const struct attr **gather_attrs(const struct op_def *def, const struct op_desc *op, struct attr *defaults)
+static const struct attr **gather_attrs(const struct op_def *def, const struct op_desc *op,
+                                        struct attr *defaults)
 {
     const struct attr **attrs = mem_must_calloc(OP_ATTRS_MAX + 1, sizeof *attrs);
     for (size_t i = 0; def->attrs != NULL && def->attrs[i].name != NULL && i < OP_ATTRS_MAX; i++) {

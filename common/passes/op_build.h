@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Appending an operator the way Fluid's Block.append_op does: the input slots of the op's definition
-// are all present, absent attributes get the op maker's defaults, the four attributes that every op
-// has (op_role, op_role_var, op_namescope, op_device) are there, and shapes and types of the outputs
-// are inferred into the block's variables.
+// Appending an operator the way Fluid's Block.append_op does: the input slots of the op's
+// definition are all present, absent attributes get the op maker's defaults, the four attributes
+// that every op has (op_role, op_role_var, op_namescope, op_device) are there, and shapes and types
+// of the outputs are inferred into the block's variables.
 #pragma once
 
 #include <stddef.h>
@@ -21,4 +21,5 @@ int op_build_complete(struct op_desc *op, int role, struct err *err);
 int op_build_infer(struct block *block, const struct op_desc *op, struct err *err);
 // Completes, infers, then appends / inserts. Takes op, also on failure.
 int op_build_append(struct block *block, struct op_desc *take, int role, struct err *err);
-int op_build_insert(struct block *block, size_t at, struct op_desc *take, int role, struct err *err);
+int op_build_insert(struct block *block, size_t at, struct op_desc *take, int role,
+                    struct err *err);

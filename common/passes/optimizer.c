@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Update operators. What an optimizer is made of stands in one table: its operator, its accumulators
-// (slots, names, first value, one element or the parameter's shape) and its attributes. Fluid's order
-// matters: all accumulators first, then the learning rate; each start-up operator goes in FRONT of the
-// start-up program, so the last one made runs first.
+// Update operators. What an optimizer is made of stands in one table: its operator, its
+// accumulators (slots, names, first value, one element or the parameter's shape) and its
+// attributes. Fluid's order matters: all accumulators first, then the learning rate; each start-up
+// operator goes in FRONT of the start-up program, so the last one made runs first.
 
 #include "common/passes/optimizer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
@@ -19,13 +18,13 @@
 
 struct accumulator {
     const char *in_slot, *out_slot;
-    const char *name;               // "<parameter>_<name>_0"
-    double (*first)(const struct optimizer_spec *spec);     // NULL: 0
-    bool one_element;               // shape [1], kept on the CPU
+    const char *name;                                     // "<parameter>_<name>_0"
+    double (*first)(const struct optimizer_spec *spec);   // NULL: 0
+    bool one_element;                                     // shape [1], kept on the CPU
 };
 
 struct optimizer_def {
-    const char *name;               // on the command line
+    const char *name;   // on the command line
     const char *op;
     struct accumulator accumulators[ACCUMULATORS_MAX + 1];
     void (*set_attrs)(const struct optimizer_spec *spec, struct op_desc *op);
@@ -42,13 +41,14 @@ static const struct optimizer_def defs[] = {
                             .op = "momentum",
                             .accumulators = {{"Velocity", "VelocityOut", "velocity", NULL, false}},
                             .set_attrs = momentum_attrs},
-    [OPTIMIZER_ADAM] = {.name = "adam",
-                        .op = "adam",
-                        .accumulators = {{"Moment1", "Moment1Out", "moment1", NULL, false},
-                                         {"Moment2", "Moment2Out", "moment2", NULL, false},
-                                         {"Beta1Pow", "Beta1PowOut", "beta1_pow_acc", first_beta1, true},
-                                         {"Beta2Pow", "Beta2PowOut", "beta2_pow_acc", first_beta2, true}},
-                        .set_attrs = adam_attrs},
+    [OPTIMIZER_ADAM] =
+        {.name = "adam",
+         .op = "adam",
+         .accumulators = {{"Moment1", "Moment1Out", "moment1", NULL, false},
+                          {"Moment2", "Moment2Out", "moment2", NULL, false},
+                          {"Beta1Pow", "Beta1PowOut", "beta1_pow_acc", first_beta1, true},
+                          {"Beta2Pow", "Beta2PowOut", "beta2_pow_acc", first_beta2, true}},
+         .set_attrs = adam_attrs},
 };
 #define DEFS_COUNT (sizeof defs / sizeof *defs)
 
@@ -57,18 +57,19 @@ struct update {
     struct unique_name *names;
     const struct optimizer_spec *spec;
     const struct optimizer_def *def;
-    char *rate;                     // name of the learning rate variable
-    int dtype;                      // of the parameters
+    char *rate;   // name of the learning rate variable
+    int dtype;    // of the parameters
     struct err *err;
 };
 
 static size_t *sorted_order(const struct str_list *params);
 static int add_accumulators(struct update *u, const char *param, struct str_list *out_names);
 static int add_rate(struct update *u);
-static int add_filled(struct update *u, const char *name, const struct dims *dims, int dtype, double value,
-                      const char *device);
+static int add_filled(struct update *u, const char *name, const struct dims *dims, int dtype,
+                      double value, const char *device);
 static int scaled_rate(struct update *u, const struct var_desc *param, char **out_name);
-static int append_update(struct update *u, const char *param, const char *grad, const struct str_list *states);
+static int append_update(struct update *u, const char *param, const char *grad,
+                         const struct str_list *states);
 
 struct optimizer_spec optimizer_spec_make(enum optimizer_kind kind, double learning_rate)
 {
@@ -92,10 +93,16 @@ int optimizer_kind_parse(const char *name, enum optimizer_kind *out, struct err 
 }
 
 int optimizer_apply(struct program *main, struct program *startup, struct unique_name *names,
-                    const struct optimizer_spec *spec, const struct backward_result *pairs, struct err *err)
+                    const struct optimizer_spec *spec, const struct backward_result *pairs,
+                    struct err *err)
 {
-    struct update u = {.main = main, .startup = startup, .names = names, .spec = spec, .def = &defs[spec->kind],
-                       .dtype = DTYPE_FP32, .err = err};
+    struct update u = {.main = main,
+                       .startup = startup,
+                       .names = names,
+                       .spec = spec,
+                       .def = &defs[spec->kind],
+                       .dtype = DTYPE_FP32,
+                       .err = err};
     size_t count = pairs->params.count;
     size_t *order = sorted_order(&pairs->params);
     struct str_list *states = mem_must_calloc(count + 1, sizeof *states);
@@ -105,7 +112,8 @@ int optimizer_apply(struct program *main, struct program *startup, struct unique
     if (rc == 0)
         rc = add_rate(&u);
     for (size_t i = 0; i < count && rc == 0; i++)
-        rc = append_update(&u, pairs->params.items[order[i]], pairs->grads.items[order[i]], &states[i]);
+        rc = append_update(&u, pairs->params.items[order[i]], pairs->grads.items[order[i]],
+                           &states[i]);
     for (size_t i = 0; i < count; i++)
         str_list_deinit(&states[i]);
     mem_free(states);
@@ -125,7 +133,8 @@ int optimizer_minimize(struct program *main, struct program *startup, struct uni
     struct backward_result pairs = {0};
     int rc = backward_append(main, loss, &params, NULL, &pairs, err);
     if (rc == 0 && pairs.params.count == 0)
-        rc = err_set(err, SL_EINVAL, "optimizer: loss `%s` depends on no trainable parameter", loss);
+        rc =
+            err_set(err, SL_EINVAL, "optimizer: loss `%s` depends on no trainable parameter", loss);
     if (rc == 0)
         rc = optimizer_apply(main, startup, names, spec, &pairs, err);
     int updated = (int)pairs.params.count;
@@ -176,7 +185,8 @@ static int add_accumulators(struct update *u, const char *param, struct str_list
 {
     const struct var_desc *var = block_var(program_block(u->main, 0), param);
     if (var == NULL)
-        return err_set(u->err, SL_EINVAL, "optimizer: parameter `%s` is not a variable of block 0", param);
+        return err_set(u->err, SL_EINVAL, "optimizer: parameter `%s` is not a variable of block 0",
+                       param);
     struct dims full = var->dims;
     u->dtype = var->dtype;
     const struct dims one = {.rank = 1, .d = {1}};
@@ -184,8 +194,8 @@ static int add_accumulators(struct update *u, const char *param, struct str_list
     for (const struct accumulator *a = u->def->accumulators; a->name != NULL && rc == 0; a++) {
         char *key = mem_must_printf("%s_%s", param, a->name);
         char *name = unique_name_next(u->names, key);
-        rc = add_filled(u, name, a->one_element ? &one : &full, u->dtype, a->first ? a->first(u->spec) : 0.0,
-                        a->one_element ? "cpu" : "");
+        rc = add_filled(u, name, a->one_element ? &one : &full, u->dtype,
+                        a->first ? a->first(u->spec) : 0.0, a->one_element ? "cpu" : "");
         str_list_add(out_names, name);
         mem_free(name);
         mem_free(key);
@@ -204,7 +214,8 @@ static int add_rate(struct update *u)
     return add_filled(u, u->rate, &one, u->dtype, u->spec->learning_rate, "");
 }
 
-static struct var_desc *make_var(const char *name, const struct dims *dims, int dtype, bool persistable)
+static struct var_desc *make_var(const char *name, const struct dims *dims, int dtype,
+                                 bool persistable)
 {
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
@@ -216,8 +227,8 @@ static struct var_desc *make_var(const char *name, const struct dims *dims, int 
 }
 
 // A persistable in both programs, filled by an operator in front of the start-up program.
-static int add_filled(struct update *u, const char *name, const struct dims *dims, int dtype, double value,
-                      const char *device)
+static int add_filled(struct update *u, const char *name, const struct dims *dims, int dtype,
+                      double value, const char *device)
 {
     block_add_var(program_block(u->main, 0), make_var(name, dims, dtype, true));
     block_add_var(program_block(u->startup, 0), make_var(name, dims, dtype, true));
@@ -241,7 +252,8 @@ static int scaled_rate(struct update *u, const struct var_desc *param, char **ou
     }
     const struct var_desc *rate = block_var(block, u->rate);
     if (rate == NULL)
-        return err_set(u->err, SL_EINVAL, "optimizer: learning rate `%s` is not a variable of block 0", u->rate);
+        return err_set(u->err, SL_EINVAL,
+                       "optimizer: learning rate `%s` is not a variable of block 0", u->rate);
     *out_name = unique_name_next(u->names, "tmp");
     struct var_desc *var = make_var(*out_name, &rate->dims, rate->dtype, false);
     var->has_lod_level = true;
@@ -253,7 +265,8 @@ static int scaled_rate(struct update *u, const struct var_desc *param, char **ou
     return op_build_append(block, op, OP_ROLE_LR_SCHED | OP_ROLE_OPTIMIZE, u->err);
 }
 
-static int append_update(struct update *u, const char *param, const char *grad, const struct str_list *states)
+static int append_update(struct update *u, const char *param, const char *grad,
+                         const struct str_list *states)
 {
     struct block *block = program_block(u->main, 0);
     char *rate = NULL;

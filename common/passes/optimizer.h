@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Appends the update of parameters, as Fluid 1.8's Optimizer.apply_gradients does: parameters sorted
-// by name, accumulators with their start-up operators put in front of the start-up program, one
-// update operator a parameter with role Optimize and op_role_var {parameter, gradient}.
+// Appends the update of parameters, as Fluid 1.8's Optimizer.apply_gradients does: parameters
+// sorted by name, accumulators with their start-up operators put in front of the start-up program,
+// one update operator a parameter with role Optimize and op_role_var {parameter, gradient}.
 #pragma once
 
 #include <stdbool.h>
@@ -16,8 +16,8 @@ enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_MOMENTUM, OPTIMIZER_ADAM };
 
 struct optimizer_spec {
     enum optimizer_kind kind;
-    double learning_rate;           // initial value of learning_rate_0
-    const char *learning_rate_var;  // an existing variable instead (a schedule's); NULL: make one
+    double learning_rate;            // initial value of learning_rate_0
+    const char *learning_rate_var;   // an existing variable instead (a schedule's); NULL: make one
     double momentum;
     bool use_nesterov;
     double beta1, beta2, epsilon;
@@ -33,7 +33,7 @@ int optimizer_kind_parse(const char *name, enum optimizer_kind *out, struct err 
 int optimizer_apply(struct program *main, struct program *startup, struct unique_name *names,
                     const struct optimizer_spec *spec, const struct backward_result *pairs,
                     struct err *err);
-// backward_append over all trainable parameters of main, then optimizer_apply. Returns the number of
-// parameters updated.
+// backward_append over all trainable parameters of main, then optimizer_apply. Returns the number
+// of parameters updated.
 int optimizer_minimize(struct program *main, struct program *startup, struct unique_name *names,
                        const struct optimizer_spec *spec, const char *loss, struct err *err);

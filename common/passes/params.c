@@ -17,9 +17,10 @@ bool params_list(const struct program *program, struct str_list *out)
     bool inferred = !builder_knows(block);
     for (size_t i = 0; i < block->vars_count; i++) {
         const struct var_desc *var = block->vars[i];
-        bool is_param = inferred ? var_desc_is_saved(var) && (named_by_optimizer(block, var->name) ||
-                                                              read_by_forward(block, var->name))
-                                 : var->is_parameter;
+        bool is_param = inferred
+                            ? var_desc_is_saved(var) && (named_by_optimizer(block, var->name) ||
+                                                         read_by_forward(block, var->name))
+                            : var->is_parameter;
         if (is_param)
             str_list_add(out, var->name);
     }
@@ -56,7 +57,8 @@ static bool named_by_optimizer(const struct block *block, const char *name)
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
         int role = op_desc_role(op);
-        bool sends = role == OP_ROLE_BACKWARD || role == OP_ROLE_RPC;   // a trainer's program has no optimizer ops
+        bool sends = role == OP_ROLE_BACKWARD ||
+                     role == OP_ROLE_RPC;   // a trainer's program has no optimizer ops
         if (((role & OP_ROLE_OPTIMIZE) != 0 || sends) && in_pair_attr(op, name))
             return true;
     }
@@ -76,8 +78,8 @@ static bool in_pair_attr(const struct op_desc *op, const char *name)
     return false;
 }
 
-// Read by a forward op. What the same op also writes is a state (auc), except batch_norm's statistics,
-// which Fluid makes Parameters.
+// Read by a forward op. What the same op also writes is a state (auc), except batch_norm's
+// statistics, which Fluid makes Parameters.
 static bool read_by_forward(const struct block *block, const char *name)
 {
     bool reads = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which variables of a program are Parameters. While a network is being built the variables know it;
-// a program that was read from a file does not say, and it is inferred: a persistable that the
+// Which variables of a program are Parameters. While a network is being built the variables know
+// it; a program that was read from a file does not say, and it is inferred: a persistable that the
 // op_role_var of an optimizer op names, or one that a forward op (role 0 or 256) reads; never
 // counters, learning rates and states of metrics (auc), which the op that reads them also writes.
 #pragma once

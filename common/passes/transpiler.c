@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transpiler's front: checks the configuration and the job, keeps copies, hands out programs.
-// transpiler_plan.c decides, transpiler_trainer.c, transpiler_server.c and transpiler_startup.c write.
+// transpiler_plan.c decides, transpiler_trainer.c, transpiler_server.c and transpiler_startup.c
+// write.
 
 #include "common/passes/transpiler.h"
 
@@ -9,7 +10,8 @@
 #include "common/base/mem.h"
 #include "common/passes/transpiler_plan.h"
 
-static int check_config(const struct transpiler_config *config, const struct transpiler_job *job, struct err *err);
+static int check_config(const struct transpiler_config *config, const struct transpiler_job *job,
+                        struct err *err);
 static int read_endpoints(const char *text, struct str_list *out, struct err *err);
 static int check_main(const struct program *main, struct err *err);
 
@@ -29,13 +31,14 @@ int transpiler_split_parse(const char *name, enum transpiler_split *out, struct 
     else if (str_eq(name, "HashName"))
         *out = TRANSPILER_HASH_NAME;
     else
-        return err_set(err, SL_EINVAL, "transpiler: split_method `%s` is not known: RoundRobin or HashName", name);
+        return err_set(err, SL_EINVAL,
+                       "transpiler: split_method `%s` is not known: RoundRobin or HashName", name);
     return 0;
 }
 
 int transpiler_new(const struct transpiler_config *config, const struct transpiler_job *job,
-                   const struct program *main, const struct program *startup, struct transpiler **out,
-                   struct err *err)
+                   const struct program *main, const struct program *startup,
+                   struct transpiler **out, struct err *err)
 {
     const struct transpiler_config defaults = transpiler_config_default();
     config = config ? config : &defaults;
@@ -85,13 +88,15 @@ const struct slice_map *transpiler_slices(const struct transpiler *t)
     return &t->slices;
 }
 
-static int check_config(const struct transpiler_config *config, const struct transpiler_job *job, struct err *err)
+static int check_config(const struct transpiler_config *config, const struct transpiler_job *job,
+                        struct err *err)
 {
     if (config->min_block_size < TRANSPILER_MIN_BLOCK_SIZE)
-        return err_set(err, SL_EINVAL, "transpiler: min_block_size %lld is below %d", (long long)config->min_block_size,
-                       TRANSPILER_MIN_BLOCK_SIZE);
+        return err_set(err, SL_EINVAL, "transpiler: min_block_size %lld is below %d",
+                       (long long)config->min_block_size, TRANSPILER_MIN_BLOCK_SIZE);
     if (job->trainers < 1 || job->trainers > LIMIT_TRAINERS)
-        return err_set(err, SL_EINVAL, "transpiler: trainers must be 1..%d, not %d", LIMIT_TRAINERS, job->trainers);
+        return err_set(err, SL_EINVAL, "transpiler: trainers must be 1..%d, not %d", LIMIT_TRAINERS,
+                       job->trainers);
     if (config->enable_dc_asgd && job->sync_mode)
         return err_set(err, SL_EINVAL, "transpiler: enable_dc_asgd needs sync_mode false");
     if (config->runtime_split_send_recv && (config->sync_mode || job->sync_mode))
@@ -103,13 +108,16 @@ static int read_endpoints(const char *text, struct str_list *out, struct err *er
 {
     str_list_split(out, text ? text : "", ',');
     if (out->count == 0 || out->count > LIMIT_SERVERS)
-        return err_set(err, SL_EINVAL, "transpiler: pservers must name 1..%d endpoints", LIMIT_SERVERS);
+        return err_set(err, SL_EINVAL, "transpiler: pservers must name 1..%d endpoints",
+                       LIMIT_SERVERS);
     for (size_t i = 0; i < out->count; i++) {
         if (out->items[i][0] == '\0')
-            return err_set(err, SL_EINVAL, "transpiler: pservers `%s`: endpoint %zu is empty", text ? text : "", i);
+            return err_set(err, SL_EINVAL, "transpiler: pservers `%s`: endpoint %zu is empty",
+                           text ? text : "", i);
         for (size_t j = 0; j < i; j++)
             if (str_eq(out->items[i], out->items[j]))
-                return err_set(err, SL_EINVAL, "transpiler: pservers names %s twice", out->items[i]);
+                return err_set(err, SL_EINVAL, "transpiler: pservers names %s twice",
+                               out->items[i]);
     }
     return 0;
 }
@@ -120,14 +128,19 @@ static int check_main(const struct program *main, struct err *err)
     const struct block *block = program_block(main, 0);
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
-        if (str_eq(op->type, "send") || str_eq(op->type, "recv") || str_eq(op->type, "listen_and_serv"))
-            return err_set(err, SL_EINVAL, "transpiler: block 0 op %zu `%s`: the program has been transpiled already", i,
-                           op->type);
+        if (str_eq(op->type, "send") || str_eq(op->type, "recv") ||
+            str_eq(op->type, "listen_and_serv"))
+            return err_set(
+                err, SL_EINVAL,
+                "transpiler: block 0 op %zu `%s`: the program has been transpiled already", i,
+                op->type);
         const struct attr *sparse = op_desc_attr(op, "is_sparse");
         bool lookup = str_starts_with(op->type, "lookup_table") || str_eq(op->type, "nce");
         if (lookup && sparse != NULL && attr_bool(sparse))
-            return err_set(err, SL_EUNSUPPORTED,
-                           "transpiler: block 0 op %zu `%s`: sparse tables are not supported yet (is_sparse)", i, op->type);
+            return err_set(
+                err, SL_EUNSUPPORTED,
+                "transpiler: block 0 op %zu `%s`: sparse tables are not supported yet (is_sparse)",
+                i, op->type);
     }
     return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fluid 1.8's DistributeTranspiler: from a training program to the programs of the trainers and of
-// the parameter servers. Description in, description out; nothing is run and the input is not changed.
+// the parameter servers. Description in, description out; nothing is run and the input is not
+// changed.
 //
 // The output equals 1.8.5's text. Where that text cannot run, the default differs and fluid_exact
 // gives 1.8.5's: one trainer in sync mode (gradients are suffixed .trainer_0 on both sides).
@@ -41,7 +42,7 @@ int transpiler_split_parse(const char *name, enum transpiler_split *out, struct 
 
 // The arguments of transpile(), trainer_id aside.
 struct transpiler_job {
-    const char *pservers;           // "host:port,host:port"
+    const char *pservers;   // "host:port,host:port"
     int trainers;
     bool sync_mode;
 };
@@ -49,15 +50,19 @@ struct transpiler_job {
 // Checks and plans; keeps copies of everything. main holds backward and optimize operators.
 // SL_EINVAL for a bad config or job, SL_EUNSUPPORTED for what cannot be distributed.
 int transpiler_new(const struct transpiler_config *config, const struct transpiler_job *job,
-                   const struct program *main, const struct program *startup, struct transpiler **out,
-                   struct err *err);
+                   const struct program *main, const struct program *startup,
+                   struct transpiler **out, struct err *err);
 void transpiler_free(struct transpiler *t);
 
 // New programs, the caller's. trainer_id 0..trainers-1; endpoint: one of pservers.
-int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struct program **out, struct err *err);
-int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out, struct err *err);
-int transpiler_pserver_program(const struct transpiler *t, const char *endpoint, struct program **out, struct err *err);
-int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint, struct program **out, struct err *err);
+int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struct program **out,
+                               struct err *err);
+int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out,
+                               struct err *err);
+int transpiler_pserver_program(const struct transpiler *t, const char *endpoint,
+                               struct program **out, struct err *err);
+int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint,
+                               struct program **out, struct err *err);
 
 const struct str_list *transpiler_endpoints(const struct transpiler *t);
 const struct slice_map *transpiler_slices(const struct transpiler *t);

@@ -2,9 +2,9 @@
 // Decides: which parameters are updated, how they are cut, which server gets which slice, which
 // optimize operators stay on the trainer (gradient clip), and from that the slice_map.
 //
-// Cutting: n = min(servers, max(1, elements / min_block_size)) slices of ceil(elements / n) elements,
-// rounded up to whole rows. Dealing: round robin over all slices in sending order, or by a hash of the
-// slice's parameter name, so that a parameter and its gradient meet on one server.
+// Cutting: n = min(servers, max(1, elements / min_block_size)) slices of ceil(elements / n)
+// elements, rounded up to whole rows. Dealing: round robin over all slices in sending order, or by
+// a hash of the slice's parameter name, so that a parameter and its gradient meet on one server.
 // Roles: names are looked up in these tables, never taken apart; `tmp.block1.w` is a good name.
 
 #include "common/passes/transpiler_plan.h"
@@ -25,7 +25,8 @@ static int make_slice_map(struct transpiler *t, struct err *err);
 
 int transpiler_plan_make(struct transpiler *t, struct err *err)
 {
-    t->on_trainer = mem_must_calloc(program_block(t->main, 0)->ops_count + 1, sizeof *t->on_trainer);
+    t->on_trainer =
+        mem_must_calloc(program_block(t->main, 0)->ops_count + 1, sizeof *t->on_trainer);
     if (t->main->random_seed == 0)
         t->main->random_seed = infer_seed(t->startup);
     if (!t->config.fluid_exact)
@@ -57,7 +58,8 @@ void transpiler_plan_deinit(struct transpiler *t)
 
 bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op)
 {
-    return op_desc_role(program_block(t->main, 0)->ops[op]) == OP_ROLE_OPTIMIZE && !t->on_trainer[op];
+    return op_desc_role(program_block(t->main, 0)->ops[op]) == OP_ROLE_OPTIMIZE &&
+           !t->on_trainer[op];
 }
 
 bool transpiler_plan_is_update(const struct op_desc *op)
@@ -77,7 +79,8 @@ const char *transpiler_plan_role_var(const struct op_desc *op, size_t i)
     return attr != NULL && attr->type == ATTR_STRINGS && i < attr->count ? attr->strings[i] : NULL;
 }
 
-const struct transpiler_pair *transpiler_plan_pair_of_param(const struct transpiler *t, const char *param)
+const struct transpiler_pair *transpiler_plan_pair_of_param(const struct transpiler *t,
+                                                            const char *param)
 {
     for (size_t i = 0; i < t->count; i++)
         if (str_eq(t->pairs[i].param, param))
@@ -85,7 +88,8 @@ const struct transpiler_pair *transpiler_plan_pair_of_param(const struct transpi
     return NULL;
 }
 
-const struct transpiler_pair *transpiler_plan_pair_of_grad(const struct transpiler *t, const char *grad)
+const struct transpiler_pair *transpiler_plan_pair_of_grad(const struct transpiler *t,
+                                                           const char *grad)
 {
     for (size_t i = 0; i < t->count; i++)
         if (str_eq(t->pairs[i].grad, grad))
@@ -93,7 +97,8 @@ const struct transpiler_pair *transpiler_plan_pair_of_grad(const struct transpil
     return NULL;
 }
 
-const struct transpiler_slice *transpiler_plan_slice_on(const struct transpiler_pair *pair, int server)
+const struct transpiler_slice *transpiler_plan_slice_on(const struct transpiler_pair *pair,
+                                                        int server)
 {
     for (size_t i = 0; i < pair->count; i++)
         if (pair->slices[i].server == server)
@@ -101,7 +106,8 @@ const struct transpiler_slice *transpiler_plan_slice_on(const struct transpiler_
     return NULL;
 }
 
-struct dims transpiler_plan_slice_dims(const struct transpiler_pair *pair, const struct transpiler_slice *slice)
+struct dims transpiler_plan_slice_dims(const struct transpiler_pair *pair,
+                                       const struct transpiler_slice *slice)
 {
     struct dims dims = pair->dims;
     if (pair->count > 1)
@@ -132,7 +138,9 @@ void transpiler_plan_server_only(const struct transpiler *t, struct str_list *ou
     map_init(&kept);
     map_init(&seen);
     for (size_t i = 0; i < block->ops_count; i++)
-        for (size_t k = 0; transpiler_plan_is_optimize(t, i) && transpiler_plan_role_var(block->ops[i], k) != NULL; k++)
+        for (size_t k = 0; transpiler_plan_is_optimize(t, i) &&
+                           transpiler_plan_role_var(block->ops[i], k) != NULL;
+             k++)
             map_set(&kept, transpiler_plan_role_var(block->ops[i], k), &kept);
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
@@ -150,15 +158,17 @@ void transpiler_plan_server_only(const struct transpiler *t, struct str_list *ou
     map_deinit(&kept);
 }
 
-// An accumulator has the parameter's shape and is cut with it; beta powers and the like have another
-// one and stay whole. In 1.8.5's text the MeanGrad of a plain (not centered) RMSProp stays whole too.
-bool transpiler_plan_is_cut(const struct transpiler *t, const struct transpiler_pair *pair, const struct op_desc *op,
-                            const char *slot, const char *var)
+// An accumulator has the parameter's shape and is cut with it; beta powers and the like have
+// another one and stay whole. In 1.8.5's text the MeanGrad of a plain (not centered) RMSProp stays
+// whole too.
+bool transpiler_plan_is_cut(const struct transpiler *t, const struct transpiler_pair *pair,
+                            const struct op_desc *op, const char *slot, const char *var)
 {
     const struct var_desc *desc = block_var(program_block(t->main, 0), var);
     if (pair->count <= 1 || desc == NULL || !dims_equal(&desc->dims, &pair->dims))
         return false;
-    bool unused = str_eq(op->type, "rmsprop") && str_eq(slot, "MeanGrad") && !op_desc_get_int(op, "centered", 0);
+    bool unused = str_eq(op->type, "rmsprop") && str_eq(slot, "MeanGrad") &&
+                  !op_desc_get_int(op, "centered", 0);
     return !unused;
 }
 
@@ -171,7 +181,7 @@ void transpiler_plan_stamp(const struct transpiler *t, struct program *program, 
     program_touch(program);
 }
 
-// ---- operators and variables ---------------------------------------------------------------------------
+// ---- operators and variables
 
 struct op_desc *transpiler_plan_op(const char *type, int role)
 {
@@ -190,8 +200,8 @@ void transpiler_plan_set_endpoints(const struct transpiler *t, struct op_desc *o
     str_list_deinit(&list);
 }
 
-struct op_desc *transpiler_plan_recv(const struct transpiler *t, const struct transpiler_pair *pair, int trainer_id,
-                                     const char *dep, bool whole)
+struct op_desc *transpiler_plan_recv(const struct transpiler *t, const struct transpiler_pair *pair,
+                                     int trainer_id, const char *dep, bool whole)
 {
     struct op_desc *op = transpiler_plan_op("recv", OP_ROLE_RPC);
     struct str_list names = {0}, none = {0};
@@ -226,7 +236,8 @@ struct op_desc *transpiler_plan_concat(const struct transpiler_pair *pair, int r
     return op;
 }
 
-struct var_desc *transpiler_plan_var_like(const struct var_desc *like, const char *name, const struct dims *dims)
+struct var_desc *transpiler_plan_var_like(const struct var_desc *like, const char *name,
+                                          const struct dims *dims)
 {
     struct var_desc *var = var_desc_clone(like);
     mem_free(var->name);
@@ -255,10 +266,10 @@ const char *transpiler_plan_control_var(struct block *block)
     return block_add_var(block, var)->name;
 }
 
-// ---- deciding --------------------------------------------------------------------------------------------
+// ---- deciding
 
-// A program read from a file does not tell its random seed. Initializers without a seed of their own
-// carry it: the seed that most of them have.
+// A program read from a file does not tell its random seed. Initializers without a seed of their
+// own carry it: the seed that most of them have.
 static uint32_t infer_seed(const struct program *startup)
 {
     const struct block *block = program_block(startup, 0);
@@ -282,7 +293,7 @@ static uint32_t infer_seed(const struct program *startup)
 static void find_trainer_ops(struct transpiler *t)
 {
     const struct block *block = program_block(t->main, 0);
-    struct map made, needed;        // made by the backward pass; needed by an update
+    struct map made, needed;   // made by the backward pass; needed by an update
     map_init(&made);
     map_init(&needed);
     for (size_t i = 0; i < block->ops_count; i++) {
@@ -309,7 +320,7 @@ static void find_trainer_ops(struct transpiler *t)
                 in_place = in_place || op_desc_reads(op, name);
             }
         }
-        if (!makes || in_place)     // a regularizer adds to the gradient in place: on the server
+        if (!makes || in_place)   // a regularizer adds to the gradient in place: on the server
             continue;
         t->on_trainer[i] = true;
         for (size_t s = 0; s < op->inputs_count; s++)
@@ -342,7 +353,8 @@ static int find_pairs(struct transpiler *t, struct err *err)
             return err_prefix(err, "transpiler: block 0 op %zu `%s`", i, op->type);
     }
     if (t->count == 0)
-        return err_set(err, SL_EINVAL, "transpiler: the program has no optimizer operators: call minimize first");
+        return err_set(err, SL_EINVAL,
+                       "transpiler: the program has no optimizer operators: call minimize first");
     return 0;
 }
 
@@ -351,7 +363,8 @@ static int add_pair(struct transpiler *t, const char *param, const char *grad, s
     const struct block *block = program_block(t->main, 0);
     const struct var_desc *p = block_var(block, param), *g = block_var(block, grad);
     if (p == NULL || g == NULL)
-        return err_set(err, SL_EINVAL, "op_role_var names `%s`, which is not a variable of block 0", p ? grad : param);
+        return err_set(err, SL_EINVAL, "op_role_var names `%s`, which is not a variable of block 0",
+                       p ? grad : param);
     if (is_frozen(p))
         return 0;
     uint64_t elements;
@@ -361,8 +374,8 @@ static int add_pair(struct transpiler *t, const char *param, const char *grad, s
                        dims_format(&p->dims, text));
     }
     t->pairs = mem_must_realloc(t->pairs, (t->count + 1) * sizeof *t->pairs);
-    t->pairs[t->count++] = (struct transpiler_pair){.param = mem_must_strdup(param), .grad = mem_must_strdup(grad),
-                                                    .dims = p->dims};
+    t->pairs[t->count++] = (struct transpiler_pair){
+        .param = mem_must_strdup(param), .grad = mem_must_strdup(grad), .dims = p->dims};
     return 0;
 }
 
@@ -406,7 +419,7 @@ static void deal_by_hash(const struct transpiler *t, struct transpiler_pair *pai
     int servers = (int)t->endpoints.count;
     for (size_t k = 0; k < pair->count; k++) {
         int server = (int)(hash_name(pair->slices[k].param) % (uint64_t)servers);
-        for (size_t j = 0; j < k; j++) {        // at most one slice of a parameter a server
+        for (size_t j = 0; j < k; j++) {   // at most one slice of a parameter a server
             if (pair->slices[j].server == server) {
                 server = (server + 1) % servers;
                 j = (size_t)-1;
@@ -437,25 +450,31 @@ static void deal(struct transpiler *t)
     }
 }
 
-// ---- slice_map -------------------------------------------------------------------------------------------
+// ---- slice_map
 
 static void map_pair(struct transpiler *t, const struct transpiler_pair *pair)
 {
     const struct block *block = program_block(t->main, 0);
     enum dtype dtype = (enum dtype)block_var(block, pair->param)->dtype;
-    struct slice_var *param = slice_map_add(&t->slices, pair->param, SLICE_PARAM, NULL, dtype, &pair->dims);
+    struct slice_var *param =
+        slice_map_add(&t->slices, pair->param, SLICE_PARAM, NULL, dtype, &pair->dims);
     for (size_t k = 0; k < pair->count; k++)
-        slice_var_add(param, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows, pair->slices[k].param);
-    struct slice_var *grad = slice_map_add(&t->slices, pair->grad, SLICE_GRAD, pair->param, dtype, &pair->dims);
+        slice_var_add(param, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
+                      pair->slices[k].param);
+    struct slice_var *grad =
+        slice_map_add(&t->slices, pair->grad, SLICE_GRAD, pair->param, dtype, &pair->dims);
     for (size_t k = 0; k < pair->count; k++)
-        slice_var_add(grad, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows, pair->slices[k].grad);
+        slice_var_add(grad, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
+                      pair->slices[k].grad);
 }
 
 // A whole copy on each of the servers that hold a slice of the pair (NULL: on every server).
-static void map_whole(struct transpiler *t, const struct var_desc *var, const struct transpiler_pair *pair)
+static void map_whole(struct transpiler *t, const struct var_desc *var,
+                      const struct transpiler_pair *pair)
 {
-    struct slice_var *state = slice_map_add(&t->slices, var->name, SLICE_STATE, pair ? pair->param : NULL,
-                                            (enum dtype)var->dtype, &var->dims);
+    struct slice_var *state =
+        slice_map_add(&t->slices, var->name, SLICE_STATE, pair ? pair->param : NULL,
+                      (enum dtype)var->dtype, &var->dims);
     int64_t rows = var->dims.rank > 0 ? var->dims.d[0] : 1;
     for (int s = 0; s < (int)t->endpoints.count; s++)
         if (pair == NULL || transpiler_plan_slice_on(pair, s) != NULL)
@@ -463,10 +482,12 @@ static void map_whole(struct transpiler *t, const struct var_desc *var, const st
     state->replicated = state->slices_count > 1;
 }
 
-static void map_state(struct transpiler *t, struct map *seen, const struct op_desc *op, const char *slot, const char *name)
+static void map_state(struct transpiler *t, struct map *seen, const struct op_desc *op,
+                      const char *slot, const char *name)
 {
     const struct var_desc *var = block_var(program_block(t->main, 0), name);
-    const struct transpiler_pair *pair = transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"));
+    const struct transpiler_pair *pair =
+        transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"));
     if (pair == NULL || var == NULL || !var->persistable || map_get(seen, name) != NULL)
         return;
     map_set(seen, name, seen);
@@ -474,13 +495,17 @@ static void map_state(struct transpiler *t, struct map *seen, const struct op_de
         map_whole(t, var, pair);
         return;
     }
-    struct slice_var *state = slice_map_add(&t->slices, name, SLICE_STATE, pair->param, (enum dtype)var->dtype, &var->dims);
+    struct slice_var *state = slice_map_add(&t->slices, name, SLICE_STATE, pair->param,
+                                            (enum dtype)var->dtype, &var->dims);
     for (size_t k = 0; k < pair->count; k++)
-        slice_var_add(state, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows, name);
+        slice_var_add(state, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
+                      name);
 }
 
-// Persistables that the learning-rate schedule reads or writes, and learning rates: on every server.
-static void map_schedule_args(struct transpiler *t, struct map *seen, const struct op_slot *slots, size_t count)
+// Persistables that the learning-rate schedule reads or writes, and learning rates: on every
+// server.
+static void map_schedule_args(struct transpiler *t, struct map *seen, const struct op_slot *slots,
+                              size_t count)
 {
     const struct block *block = program_block(t->main, 0);
     for (size_t s = 0; s < count; s++) {
@@ -502,7 +527,8 @@ static void map_rate(struct transpiler *t, struct map *seen, const char *rate)
     if (var == NULL || !var_desc_is_saved(var) || map_get(seen, rate) != NULL)
         return;
     map_set(seen, rate, seen);
-    struct slice_var *state = slice_map_add(&t->slices, rate, SLICE_STATE, NULL, (enum dtype)var->dtype, &var->dims);
+    struct slice_var *state =
+        slice_map_add(&t->slices, rate, SLICE_STATE, NULL, (enum dtype)var->dtype, &var->dims);
     int64_t rows = var->dims.rank > 0 ? var->dims.d[0] : 1;
     for (int s = 0; s < (int)t->endpoints.count; s++) {
         bool used = false;
@@ -544,7 +570,8 @@ static int make_slice_map(struct transpiler *t, struct err *err)
         map_rate(t, &seen, op_desc_input1(op, "LearningRate"));
         for (size_t s = 0; s < op->inputs_count; s++) {
             const char *slot = op->inputs[s].name;
-            bool own = str_eq(slot, "Param") || str_eq(slot, "Grad") || str_eq(slot, "LearningRate");
+            bool own =
+                str_eq(slot, "Param") || str_eq(slot, "Grad") || str_eq(slot, "LearningRate");
             if (!own && op->inputs[s].args.count == 1)
                 map_state(t, &seen, op, slot, op->inputs[s].args.items[0]);
         }

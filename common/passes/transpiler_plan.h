@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private to the transpiler: what is decided once (pairs, slices, servers, which operator runs where)
-// before any program is written.
+// Private to the transpiler: what is decided once (pairs, slices, servers, which operator runs
+// where) before any program is written.
 #pragma once
 
 #include <stdbool.h>
@@ -14,15 +14,15 @@
 
 // Rows [row, row + rows) of a parameter and of its gradient; names without a trainer's suffix.
 struct transpiler_slice {
-    char *param;                    // "w" or "w.block1"
-    char *grad;                     // "w@GRAD" or "w@GRAD.block1"
+    char *param;   // "w" or "w.block1"
+    char *grad;    // "w@GRAD" or "w@GRAD.block1"
     int64_t row, rows;
     int server;
 };
 
 struct transpiler_pair {
     char *param, *grad;
-    struct dims dims;               // the parameter's
+    struct dims dims;   // the parameter's
     struct transpiler_slice *slices;
     size_t count;
 };
@@ -31,13 +31,13 @@ struct transpiler {
     struct transpiler_config config;
     int trainers;
     bool sync_mode;
-    bool suffix;                    // gradients travel as "<grad>.trainer_<i>"
+    bool suffix;   // gradients travel as "<grad>.trainer_<i>"
     struct str_list endpoints;
-    struct program *main, *startup; // copies of the input
-    struct transpiler_pair *pairs;  // in the order of the optimize operators
+    struct program *main, *startup;   // copies of the input
+    struct transpiler_pair *pairs;    // in the order of the optimize operators
     size_t count;
-    size_t *send_order;             // indices of pairs: the order of dealing and sending
-    bool *on_trainer;               // per operator of block 0: an optimize operator that the trainer keeps
+    size_t *send_order;   // indices of pairs: the order of dealing and sending
+    bool *on_trainer;     // per operator of block 0: an optimize operator that the trainer keeps
     struct slice_map slices;
 };
 
@@ -45,27 +45,32 @@ int transpiler_plan_make(struct transpiler *t, struct err *err);
 void transpiler_plan_deinit(struct transpiler *t);
 
 // Operators of block 0 by what becomes of them.
-bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op);      // runs on the servers
-bool transpiler_plan_is_update(const struct op_desc *op);                     // has Param and LearningRate
-bool transpiler_plan_is_schedule(const struct op_desc *op);                   // learning-rate schedule
+bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op);   // runs on the servers
+bool transpiler_plan_is_update(const struct op_desc *op);     // has Param and LearningRate
+bool transpiler_plan_is_schedule(const struct op_desc *op);   // learning-rate schedule
 // op_role_var[i] of an operator, or NULL.
 const char *transpiler_plan_role_var(const struct op_desc *op, size_t i);
 
-const struct transpiler_pair *transpiler_plan_pair_of_param(const struct transpiler *t, const char *param);
-const struct transpiler_pair *transpiler_plan_pair_of_grad(const struct transpiler *t, const char *grad);
+const struct transpiler_pair *transpiler_plan_pair_of_param(const struct transpiler *t,
+                                                            const char *param);
+const struct transpiler_pair *transpiler_plan_pair_of_grad(const struct transpiler *t,
+                                                           const char *grad);
 // The pair's slice on a server, or NULL.
-const struct transpiler_slice *transpiler_plan_slice_on(const struct transpiler_pair *pair, int server);
+const struct transpiler_slice *transpiler_plan_slice_on(const struct transpiler_pair *pair,
+                                                        int server);
 // The shape of a slice.
-struct dims transpiler_plan_slice_dims(const struct transpiler_pair *pair, const struct transpiler_slice *slice);
+struct dims transpiler_plan_slice_dims(const struct transpiler_pair *pair,
+                                       const struct transpiler_slice *slice);
 // "<name>.trainer_<id>" when gradients are suffixed, else a copy; mem_free it.
 char *transpiler_plan_suffixed(const struct transpiler *t, const char *name, int trainer_id);
 // The counter of an asynchronous learning-rate schedule (the increment's output), or NULL.
 const char *transpiler_plan_async_counter(const struct transpiler *t);
-// Names that the servers keep and the trainers lose: inputs of optimize operators outside op_role_var.
+// Names that the servers keep and the trainers lose: inputs of optimize operators outside
+// op_role_var.
 void transpiler_plan_server_only(const struct transpiler *t, struct str_list *out);
 // Is this optimizer input cut like the parameter?
-bool transpiler_plan_is_cut(const struct transpiler *t, const struct transpiler_pair *pair, const struct op_desc *op,
-                            const char *slot, const char *var);
+bool transpiler_plan_is_cut(const struct transpiler *t, const struct transpiler_pair *pair,
+                            const struct op_desc *op, const char *slot, const char *var);
 // Attaches the slice_map to a finished program.
 void transpiler_plan_stamp(const struct transpiler *t, struct program *program, int server);
 
@@ -73,10 +78,11 @@ void transpiler_plan_stamp(const struct transpiler *t, struct program *program, 
 struct op_desc *transpiler_plan_op(const char *type, int role);
 void transpiler_plan_set_endpoints(const struct transpiler *t, struct op_desc *op, const char *attr,
                                    const struct transpiler_slice *slices, size_t count);
-struct op_desc *transpiler_plan_recv(const struct transpiler *t, const struct transpiler_pair *pair, int trainer_id,
-                                     const char *dep, bool whole);
+struct op_desc *transpiler_plan_recv(const struct transpiler *t, const struct transpiler_pair *pair,
+                                     int trainer_id, const char *dep, bool whole);
 struct op_desc *transpiler_plan_concat(const struct transpiler_pair *pair, int role);
 // A variable like another, under a new name and shape (NULL: the same). Not persistable.
-struct var_desc *transpiler_plan_var_like(const struct var_desc *like, const char *name, const struct dims *dims);
+struct var_desc *transpiler_plan_var_like(const struct var_desc *like, const char *name,
+                                          const struct dims *dims);
 // "__control_var@<n>": added to the block, the name returned (the block's).
 const char *transpiler_plan_control_var(struct block *block);

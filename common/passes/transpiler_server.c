@@ -15,12 +15,12 @@ struct writer {
     int server;
     struct program *program;
     struct block *global;
-    struct str_list inputs;             // of listen_and_serv
+    struct str_list inputs;   // of listen_and_serv
     struct str_list grad_to_block;
-    int64_t *blocks;                    // optimize_blocks
+    int64_t *blocks;   // optimize_blocks
     size_t blocks_count, blocks_cap;
     int lr_block;
-    size_t dc_outputs;                  // tmp_dc_output_N made so far
+    size_t dc_outputs;   // tmp_dc_output_N made so far
 };
 
 static int find_server(const struct transpiler *t, const char *endpoint, struct err *err);
@@ -32,7 +32,8 @@ static void write_update_block(struct writer *w, const struct transpiler_pair *p
 static void write_listen(struct writer *w);
 static size_t dc_outputs_before(const struct transpiler *t, int server);
 
-int transpiler_pserver_program(const struct transpiler *t, const char *endpoint, struct program **out, struct err *err)
+int transpiler_pserver_program(const struct transpiler *t, const char *endpoint,
+                               struct program **out, struct err *err)
 {
     struct writer w = {.t = t, .server = find_server(t, endpoint, err), .lr_block = -1};
     if (w.server < 0)
@@ -60,7 +61,8 @@ static int find_server(const struct transpiler *t, const char *endpoint, struct 
         if (str_eq(t->endpoints.items[i], endpoint))
             return (int)i;
     char *all = str_list_join(&t->endpoints, ",");
-    int rc = err_set(err, SL_EINVAL, "transpiler: endpoint `%s` is not one of pservers %s", endpoint ? endpoint : "", all);
+    int rc = err_set(err, SL_EINVAL, "transpiler: endpoint `%s` is not one of pservers %s",
+                     endpoint ? endpoint : "", all);
     mem_free(all);
     return rc;
 }
@@ -81,7 +83,8 @@ static void declare_clone(struct block *block, const struct var_desc *var)
 }
 
 // The pairs in dealing order that have a slice here; NULL ends.
-static const struct transpiler_pair *pair_here(const struct writer *w, size_t *at, const struct transpiler_slice **out)
+static const struct transpiler_pair *pair_here(const struct writer *w, size_t *at,
+                                               const struct transpiler_slice **out)
 {
     for (; *at < w->t->count; (*at)++) {
         const struct transpiler_pair *pair = &w->t->pairs[w->t->send_order[*at]];
@@ -141,7 +144,7 @@ static struct block *append_optimize_block(struct writer *w, int parent)
     return block;
 }
 
-// ---- operators that move from the trainer ---------------------------------------------------------------
+// ---- operators that move from the trainer
 
 // A variable of the single-machine program on this server: the slice of a parameter or gradient, or
 // itself, declared when it is new.
@@ -178,7 +181,8 @@ static void localize_role_var(struct writer *w, struct op_desc *op)
     for (size_t i = 0; attr != NULL && attr->type == ATTR_STRINGS && i < attr->count; i++) {
         const struct transpiler_pair *pair = transpiler_plan_pair_of_grad(w->t, attr->strings[i]);
         bool whole = pair != NULL && pair->count == 1;
-        char *name = whole ? transpiler_plan_suffixed(w->t, attr->strings[i], 0) : mem_must_strdup(attr->strings[i]);
+        char *name = whole ? transpiler_plan_suffixed(w->t, attr->strings[i], 0)
+                           : mem_must_strdup(attr->strings[i]);
         str_list_add(&names, name);
         mem_free(name);
     }
@@ -188,7 +192,8 @@ static void localize_role_var(struct writer *w, struct op_desc *op)
 }
 
 // An output with the full shape of a sliced input has the slice's shape.
-static void shrink_outputs(struct writer *w, const struct op_desc *original, const struct op_desc *op)
+static void shrink_outputs(struct writer *w, const struct op_desc *original,
+                           const struct op_desc *op)
 {
     const struct block *main = program_block(w->t->main, 0);
     for (size_t s = 0; s < op->inputs_count; s++) {
@@ -218,15 +223,17 @@ static struct op_desc *move_op(struct writer *w, struct block *block, const stru
     return block_append_op(block, copy);
 }
 
-// ---- learning-rate schedule --------------------------------------------------------------------------------
+// ---- learning-rate schedule
 
 static void clone_sub_block(struct writer *w, struct op_desc *op, int parent);
 
-static void clone_sub_vars(struct writer *w, struct block *block, const struct op_slot *slots, size_t count)
+static void clone_sub_vars(struct writer *w, struct block *block, const struct op_slot *slots,
+                           size_t count)
 {
     for (size_t s = 0; s < count; s++) {
         for (size_t i = 0; i < slots[s].args.count; i++) {
-            const struct var_desc *var = block_var(program_block(w->t->main, 0), slots[s].args.items[i]);
+            const struct var_desc *var =
+                block_var(program_block(w->t->main, 0), slots[s].args.items[i]);
             if (var != NULL)
                 declare_clone(block, var);
         }
@@ -287,13 +294,14 @@ static void write_schedule(struct writer *w)
             block = append_optimize_block(w, 0);
             w->lr_block = block->idx;
         }
-        struct op_desc *moved = counter != NULL && str_eq(op->type, "increment") ? sum_counters(w, block, counter)
-                                                                                : move_op(w, block, op);
+        struct op_desc *moved = counter != NULL && str_eq(op->type, "increment")
+                                    ? sum_counters(w, block, counter)
+                                    : move_op(w, block, op);
         clone_sub_block(w, moved, block->idx);
     }
 }
 
-// ---- updates ------------------------------------------------------------------------------------------------
+// ---- updates
 
 static void write_updates(struct writer *w)
 {
@@ -303,7 +311,8 @@ static void write_updates(struct writer *w)
         const struct op_desc *op = main->ops[i];
         if (!transpiler_plan_is_optimize(w->t, i) || !transpiler_plan_is_update(op))
             continue;
-        const struct transpiler_pair *pair = transpiler_plan_pair_of_param(w->t, op_desc_input1(op, "Param"));
+        const struct transpiler_pair *pair =
+            transpiler_plan_pair_of_param(w->t, op_desc_input1(op, "Param"));
         if (pair != NULL && transpiler_plan_slice_on(pair, w->server) != NULL)
             write_update_block(w, pair, parent);
     }
@@ -311,7 +320,8 @@ static void write_updates(struct writer *w)
         append_optimize_block(w, (int)w->program->blocks_count - 1);
 }
 
-static void merge_gradients(struct writer *w, struct block *block, const struct transpiler_slice *slice)
+static void merge_gradients(struct writer *w, struct block *block,
+                            const struct transpiler_slice *slice)
 {
     struct op_desc *sum = transpiler_plan_op("sum", OP_ROLE_FORWARD);
     for (int i = 0; i < w->t->trainers; i++) {
@@ -353,7 +363,8 @@ static char *dc_output(struct writer *w, struct block *block, const struct var_d
     return name;
 }
 
-// Delay compensation: grad + (param - param as the trainer knew it) * grad * grad. mem_free the result.
+// Delay compensation: grad + (param - param as the trainer knew it) * grad * grad. mem_free the
+// result.
 static char *compensate(struct writer *w, struct block *block, const struct transpiler_slice *slice)
 {
     const struct var_desc *param = block_var(w->global, slice->param);
@@ -394,8 +405,8 @@ static void set_arg(struct op_slot *slot, const char *name)
 }
 
 // The accumulators of an update, in the slice's shape where they are cut.
-static void declare_states(struct writer *w, const struct transpiler_pair *pair, const struct transpiler_slice *slice,
-                           const struct op_desc *op)
+static void declare_states(struct writer *w, const struct transpiler_pair *pair,
+                           const struct transpiler_slice *slice, const struct op_desc *op)
 {
     const struct block *main = program_block(w->t->main, 0);
     struct dims cut = transpiler_plan_slice_dims(pair, slice);
@@ -412,10 +423,12 @@ static void declare_states(struct writer *w, const struct transpiler_pair *pair,
     }
 }
 
-static void move_update(struct writer *w, struct block *block, const struct transpiler_pair *pair, const struct op_desc *op)
+static void move_update(struct writer *w, struct block *block, const struct transpiler_pair *pair,
+                        const struct op_desc *op)
 {
     const struct transpiler_slice *slice = transpiler_plan_slice_on(pair, w->server);
-    char *grad = w->t->config.enable_dc_asgd ? compensate(w, block, slice) : mem_must_strdup(slice->grad);
+    char *grad =
+        w->t->config.enable_dc_asgd ? compensate(w, block, slice) : mem_must_strdup(slice->grad);
     declare_states(w, pair, slice, op);
     struct op_desc *copy = op_desc_clone(op);
     set_arg(op_desc_input(copy, "Param"), slice->param);
@@ -437,7 +450,8 @@ static void write_update_block(struct writer *w, const struct transpiler_pair *p
         merge_gradients(w, block, slice);
     for (size_t i = 0; i < main->ops_count; i++) {
         const struct op_desc *op = main->ops[i];
-        if (!transpiler_plan_is_optimize(w->t, i) || !str_eq(transpiler_plan_role_var(op, 0), pair->param))
+        if (!transpiler_plan_is_optimize(w->t, i) ||
+            !str_eq(transpiler_plan_role_var(op, 0), pair->param))
             continue;
         if (transpiler_plan_is_update(op))
             move_update(w, block, pair, op);

@@ -10,14 +10,18 @@
 static void drop_server_only(const struct transpiler *t, struct block *block);
 static void add_counters(const struct transpiler *t, struct block *block);
 static void receive_all(const struct transpiler *t, struct block *block, int trainer_id);
-static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op, int server);
-static const char *name_on_server(const struct transpiler *t, const struct block *block, const char *name, int server);
+static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op,
+                          int server);
+static const char *name_on_server(const struct transpiler *t, const struct block *block,
+                                  const char *name, int server);
 static void fill_backups(const struct transpiler *t, struct block *block, int server);
 
-int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out, struct err *err)
+int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out,
+                               struct err *err)
 {
     if (trainer_id < 0 || trainer_id >= t->trainers)
-        return err_set(err, SL_EINVAL, "transpiler: trainer_id %d is not one of 0..%d", trainer_id, t->trainers - 1);
+        return err_set(err, SL_EINVAL, "transpiler: trainer_id %d is not one of 0..%d", trainer_id,
+                       t->trainers - 1);
     struct program *program = program_clone(t->startup);
     struct block *block = program_block(program, 0);
     add_counters(t, block);
@@ -28,7 +32,8 @@ int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struc
     return 0;
 }
 
-int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint, struct program **out, struct err *err)
+int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint,
+                               struct program **out, struct err *err)
 {
     struct program *server = NULL;
     int rc = transpiler_pserver_program(t, endpoint, &server, err);
@@ -40,7 +45,8 @@ int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint,
     for (size_t i = 0; i < held->vars_count; i++) {
         struct var_desc *var = var_desc_clone(held->vars[i]);
         var->has_persistable = true;
-        var->persistable = var->persistable || var->kind == VAR_LOD_TENSOR || var->kind == VAR_SELECTED_ROWS;
+        var->persistable =
+            var->persistable || var->kind == VAR_LOD_TENSOR || var->kind == VAR_SELECTED_ROWS;
         block_add_var(block, var);
     }
     struct program *source = program_clone(t->startup);
@@ -130,7 +136,8 @@ static void receive_all(const struct transpiler *t, struct block *block, int tra
             block_append_op(block, transpiler_plan_concat(&t->pairs[i], OP_ROLE_FORWARD));
 }
 
-static const char *name_on_server(const struct transpiler *t, const struct block *block, const char *name, int server)
+static const char *name_on_server(const struct transpiler *t, const struct block *block,
+                                  const char *name, int server)
 {
     const struct transpiler_pair *pair = transpiler_plan_pair_of_param(t, name);
     const struct transpiler_slice *slice = pair ? transpiler_plan_slice_on(pair, server) : NULL;
@@ -145,7 +152,8 @@ static bool has_shape_attr(const struct op_desc *op)
            str_eq(op->type, "gaussian_random") || str_eq(op->type, "truncated_gaussian_random");
 }
 
-static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op, int server)
+static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op,
+                          int server)
 {
     struct op_desc *copy = op_desc_clone(op);
     bool here = false;
@@ -182,7 +190,8 @@ static void add_server_op(const struct transpiler *t, struct block *block, const
 static void fill_backups(const struct transpiler *t, struct block *block, int server)
 {
     for (size_t i = 0; t->config.enable_dc_asgd && i < t->count; i++) {
-        const struct transpiler_slice *slice = transpiler_plan_slice_on(&t->pairs[t->send_order[i]], server);
+        const struct transpiler_slice *slice =
+            transpiler_plan_slice_on(&t->pairs[t->send_order[i]], server);
         for (int k = 0; slice != NULL && k < t->trainers; k++) {
             char *backup = mem_must_printf("%s.trainer_%d_bak", slice->param, k);
             struct op_desc *op = transpiler_plan_op("assign", OP_ROLE_FORWARD);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The trainer's program: forward and backward as they were; behind the operator that makes a gradient
-// comes (split and) send; at the end the barriers, one recv a parameter, concat of cut ones. Optimize
-// and schedule operators and what only they use are gone.
+// The trainer's program: forward and backward as they were; behind the operator that makes a
+// gradient comes (split and) send; at the end the barriers, one recv a parameter, concat of cut
+// ones. Optimize and schedule operators and what only they use are gone.
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -28,10 +28,12 @@ static const char *add_send_barrier(struct writer *w, const struct str_list *dep
 static void add_recvs(struct writer *w, const char *barrier);
 static void drop_server_vars(struct writer *w);
 
-int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struct program **out, struct err *err)
+int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struct program **out,
+                               struct err *err)
 {
     if (trainer_id < 0 || trainer_id >= t->trainers)
-        return err_set(err, SL_EINVAL, "transpiler: trainer_id %d is not one of 0..%d", trainer_id, t->trainers - 1);
+        return err_set(err, SL_EINVAL, "transpiler: trainer_id %d is not one of 0..%d", trainer_id,
+                       t->trainers - 1);
     struct writer w = {.t = t, .trainer_id = trainer_id, .program = program_clone(t->main)};
     w.block = program_block(w.program, 0);
     w.send_deps = mem_must_calloc(t->count + 1, sizeof *w.send_deps);
@@ -47,7 +49,8 @@ int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struc
     return 0;
 }
 
-// Indices of the plan are those of the input's block 0, so this runs first. Clip stays, as backward.
+// Indices of the plan are those of the input's block 0, so this runs first. Clip stays, as
+// backward.
 static void mark_server_ops(struct writer *w)
 {
     w->moved = mem_must_calloc(w->block->ops_count + 1, sizeof *w->moved);
@@ -278,7 +281,8 @@ static void add_recvs(struct writer *w, const char *barrier)
     struct str_list received = {0};
     for (size_t i = 0; i < w->t->count; i++) {
         const struct transpiler_pair *pair = &w->t->pairs[i];
-        struct op_desc *op = transpiler_plan_recv(w->t, pair, w->trainer_id, barrier ? barrier : w->send_deps[i], runtime);
+        struct op_desc *op = transpiler_plan_recv(w->t, pair, w->trainer_id,
+                                                  barrier ? barrier : w->send_deps[i], runtime);
         char *grad = pair->count == 1 ? transpiler_plan_suffixed(w->t, pair->grad, w->trainer_id)
                                       : mem_must_strdup(pair->grad);
         set_role_pair(op, pair->param, grad);

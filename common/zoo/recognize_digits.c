@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Digits (or clothes: Fashion-MNIST) by a multilayer perceptron: 784 - hidden relu layers - 10 softmax.
+// Digits (or clothes: Fashion-MNIST) by a multilayer perceptron: 784 - hidden relu layers - 10
+// softmax.
 
 #include "common/zoo/recognize_digits.h"
 

@@ -4,4 +4,5 @@
 
 #include "common/zoo/zoo.h"
 
-void recognize_digits_build(sl_net *net, const struct zoo_options *options, struct zoo_network *out);
+void recognize_digits_build(sl_net *net, const struct zoo_options *options,
+                            struct zoo_network *out);

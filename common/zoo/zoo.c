@@ -13,10 +13,10 @@
 #define WIDTH_MAX 1000000
 
 static const struct zoo_model models[] = {
-    {"fit_a_line", "linear regression, 13 features (UCI housing)", ZOO_DATA_HOUSING, "sgd", 0.01, NULL,
-     fit_a_line_build},
-    {"recognize_digits", "perceptron 784 - hidden - 10 (MNIST, Fashion-MNIST)", ZOO_DATA_IDX, "adam", 0.001, "200,200",
-     recognize_digits_build},
+    {"fit_a_line", "linear regression, 13 features (UCI housing)", ZOO_DATA_HOUSING, "sgd", 0.01,
+     NULL, fit_a_line_build},
+    {"recognize_digits", "perceptron 784 - hidden - 10 (MNIST, Fashion-MNIST)", ZOO_DATA_IDX,
+     "adam", 0.001, "200,200", recognize_digits_build},
 };
 
 static int fail(struct sl_error *err, const char *model, const char *text, const char *why);
@@ -50,7 +50,8 @@ int zoo_parse_hidden(const struct zoo_model *model, const char *text, struct zoo
         char *end;
         long long width = strtoll(at, &end, 10);
         if (end == at || (*end != ',' && *end != '\0') || width < 1 || width > WIDTH_MAX)
-            return fail(err, model->name, text, "widths are numbers from 1 to 1000000, separated by commas");
+            return fail(err, model->name, text,
+                        "widths are numbers from 1 to 1000000, separated by commas");
         if (parsed.hidden_count == ZOO_HIDDEN_MAX)
             return fail(err, model->name, text, "at most 16 hidden layers");
         parsed.hidden[parsed.hidden_count++] = width;
@@ -65,7 +66,8 @@ static int fail(struct sl_error *err, const char *model, const char *text, const
 {
     if (err != NULL) {
         err->code = SL_ERR_INVALID;
-        snprintf(err->text, sizeof err->text, "%s: --hidden %.200s: %s", model, text ? text : "", why);
+        snprintf(err->text, sizeof err->text, "%s: --hidden %.200s: %s", model, text ? text : "",
+                 why);
     }
     return SL_ERR_INVALID;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The models that the command-line programs know by name. Each model is one file that uses the public
-// API only; the table is in zoo.c.
+// The models that the command-line programs know by name. Each model is one file that uses the
+// public API only; the table is in zoo.c.
 #pragma once
 
 #include "common/api/sluice.h"
@@ -10,18 +10,18 @@
 #define ZOO_METRICS_MAX 8
 
 struct zoo_options {
-    int64_t hidden[ZOO_HIDDEN_MAX];     // widths of the hidden layers
+    int64_t hidden[ZOO_HIDDEN_MAX];   // widths of the hidden layers
     size_t hidden_count;
 };
 
 // What a built model consists of; variables belong to the main program.
 struct zoo_network {
-    sl_var *feeds[ZOO_FEEDS_MAX];       // in the order of the reader's columns
+    sl_var *feeds[ZOO_FEEDS_MAX];   // in the order of the reader's columns
     size_t feeds_count;
     sl_var *loss;
     sl_var *predict;
-    sl_var *metrics[ZOO_METRICS_MAX];   // named as in metric_names
-    const char *metric_names[ZOO_METRICS_MAX];  // "acc", ...
+    sl_var *metrics[ZOO_METRICS_MAX];            // named as in metric_names
+    const char *metric_names[ZOO_METRICS_MAX];   // "acc", ...
     size_t metrics_count;
 };
 
@@ -30,16 +30,16 @@ enum zoo_data { ZOO_DATA_HOUSING, ZOO_DATA_IDX };
 
 struct zoo_model {
     const char *name;
-    const char *summary;                // one line for --help
+    const char *summary;   // one line for --help
     enum zoo_data data;
     const char *default_optimizer;
     double default_learning_rate;
-    const char *default_hidden;         // "200,200"; NULL: the model takes no --hidden
+    const char *default_hidden;   // "200,200"; NULL: the model takes no --hidden
     // Builds the forward part; errors stay in net.
     void (*build)(sl_net *net, const struct zoo_options *options, struct zoo_network *out);
 };
 
-const struct zoo_model *zoo_find(const char *name);     // NULL when unknown
+const struct zoo_model *zoo_find(const char *name);   // NULL when unknown
 size_t zoo_count(void);
 const struct zoo_model *zoo_at(size_t i);
 // "200,200" -> options->hidden. NULL takes the model's default. 0, or SL_ERR_INVALID with text.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `sluice transpile`: from a saved training program to the programs of every trainer and server of a
-// job, as files, and the slice map as JSON. Everything is made before the first file is written.
+// `sluice transpile`: from a saved training program to the programs of every trainer and server of
+// a job, as files, and the slice map as JSON. Everything is made before the first file is written.
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -34,18 +34,22 @@ static int run(int argc, char **argv);
 static int transpile(const struct option_set *options, struct err *err);
 static int plan(const struct option_set *options, struct transpiler **out, struct err *err);
 static int make_all(const struct transpiler *t, int trainers, struct outputs *out, struct err *err);
-static int write_all(const struct outputs *outputs, const struct transpiler *t, const char *dir, struct err *err);
+static int write_all(const struct outputs *outputs, const struct transpiler *t, const char *dir,
+                     struct err *err);
 static char *slice_map_text(const struct transpiler *t);
 
 const struct cmd cmd_transpile = {
     .name = "transpile",
-    .args = "--main_program FILE --startup_program FILE --pservers HOST:PORT,... --trainers N --out DIR",
+    .args = "--main_program FILE --startup_program FILE --pservers HOST:PORT,... --trainers N "
+            "--out DIR",
     .help = "writes the trainers' and servers' programs of a training program",
-    .details = "DIR gets trainer_<i>.pb, trainer_startup.pb, pserver_<j>.pb, pserver_startup_<j>.pb and "
-               "slice_map.json.\nThe programs equal those of Fluid 1.8.5's DistributeTranspiler; where those cannot run "
-               "the\ndefault differs and --fluid_exact gives 1.8.5's.\n\n"
-               "  sluice transpile --main_program main.pb --startup_program startup.pb \\\n"
-               "      --pservers 127.0.0.1:6174,127.0.0.1:6175 --trainers 2 --out programs\n",
+    .details =
+        "DIR gets trainer_<i>.pb, trainer_startup.pb, pserver_<j>.pb, pserver_startup_<j>.pb and "
+        "slice_map.json.\nThe programs equal those of Fluid 1.8.5's DistributeTranspiler; where "
+        "those cannot run "
+        "the\ndefault differs and --fluid_exact gives 1.8.5's.\n\n"
+        "  sluice transpile --main_program main.pb --startup_program startup.pb \\\n"
+        "      --pservers 127.0.0.1:6174,127.0.0.1:6175 --trainers 2 --out programs\n",
     .run = run,
 };
 
@@ -98,7 +102,8 @@ static int plan(const struct option_set *options, struct transpiler **out, struc
     config.enable_dc_asgd = option_bool(options, "enable_dc_asgd");
     config.half_async = option_bool(options, "half_async");
     config.fluid_exact = option_bool(options, "fluid_exact");
-    int rc = transpiler_split_parse(option_string(options, "split_method"), &config.split_method, err);
+    int rc =
+        transpiler_split_parse(option_string(options, "split_method"), &config.split_method, err);
     if (rc == 0 && config.enable_dc_asgd && option_bool(options, "sync_mode"))
         return err_set(err, SL_EUSAGE, "--enable_dc_asgd needs --sync_mode=false");
     if (rc == 0)
@@ -150,7 +155,8 @@ static int make_all(const struct transpiler *t, int trainers, struct outputs *ou
     return rc;
 }
 
-static int write_all(const struct outputs *outputs, const struct transpiler *t, const char *dir, struct err *err)
+static int write_all(const struct outputs *outputs, const struct transpiler *t, const char *dir,
+                     struct err *err)
 {
     int rc = fsutil_mkdirs(dir, err);
     for (size_t i = 0; rc == 0 && i < outputs->count; i++) {
@@ -175,7 +181,8 @@ static json_t *slices_json(const struct slice_var *var)
     for (size_t i = 0; i < var->slices_count; i++) {
         const struct slice *slice = &var->slices[i];
         json_array_append_new(all, json_pack("{s:i, s:I, s:I, s:s}", "server", slice->server, "row",
-                                             (json_int_t)slice->row, "rows", (json_int_t)slice->rows, "name", slice->name));
+                                             (json_int_t)slice->row, "rows",
+                                             (json_int_t)slice->rows, "name", slice->name));
     }
     return all;
 }
@@ -185,9 +192,10 @@ static json_t *var_json(const struct slice_var *var)
     json_t *shape = json_array();
     for (int i = 0; i < var->dims.rank; i++)
         json_array_append_new(shape, json_integer((json_int_t)var->dims.d[i]));
-    json_t *object = json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "name", var->name, "role", slice_map_role_name(var->role),
-                               "dtype", dtype_name((int)var->dtype), "shape", shape, "replicated", (int)var->replicated,
-                               "slices", slices_json(var));
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "name", var->name, "role",
+                  slice_map_role_name(var->role), "dtype", dtype_name((int)var->dtype), "shape",
+                  shape, "replicated", (int)var->replicated, "slices", slices_json(var));
     if (var->param != NULL)
         json_object_set_new(object, "param", json_string(var->param));
     return object;
@@ -205,8 +213,8 @@ static char *slice_map_text(const struct transpiler *t)
     for (size_t i = 0; i < map->vars_count; i++)
         json_array_append_new(vars, var_json(map->vars[i]));
     snprintf(hash, sizeof hash, "%016" PRIx64, slice_map_hash(map));
-    json_t *object = json_pack("{s:o, s:i, s:s, s:o}", "pservers", servers, "trainers", map->trainers, "topology", hash,
-                               "variables", vars);
+    json_t *object = json_pack("{s:o, s:i, s:s, s:o}", "pservers", servers, "trainers",
+                               map->trainers, "topology", hash, "variables", vars);
     char *text = json_dumps(object, JSON_INDENT(1));
     json_decref(object);
     return text;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the reference document leaves out of its code: a network, data, and printing a loss. Batch n of
-// trainer i is a formula of (n, i), so a run that goes on sees what an uninterrupted one would.
+// What the reference document leaves out of its code: a network, data, and printing a loss. Batch n
+// of trainer i is a formula of (n, i), so a run that goes on sees what an uninterrupted one would.
 #pragma once
 
 #include <math.h>
@@ -15,6 +15,11 @@ static inline int example_fail(const struct sl_error *err)
 {
     fprintf(stderr, "error %d: %s\n", err->code, err->text);
     return 1;
+}
+
+static inline int example_int(const char *text)
+{
+    return (int)strtol(text, NULL, 10);
 }
 
 // fluid.layers calls on the default programs; returns the loss, or NULL after printing the error.
@@ -52,7 +57,8 @@ static inline int example_batch(sl_feed *feed, int batch, int trainer, struct sl
             y[r][0] += x[r][c] * (c % 3 == 0 ? 0.05f : -0.02f);
         }
     }
-    const struct sl_tensor xs = {.dtype = SL_FP32, .shape = SL_SHAPE(EXAMPLE_ROWS, EXAMPLE_WIDTH), .data = x};
+    const struct sl_tensor xs = {
+        .dtype = SL_FP32, .shape = SL_SHAPE(EXAMPLE_ROWS, EXAMPLE_WIDTH), .data = x};
     const struct sl_tensor ys = {.dtype = SL_FP32, .shape = SL_SHAPE(EXAMPLE_ROWS, 1), .data = y};
     int rc = sl_feed_set(feed, "x", &xs, err);
     return rc < 0 ? rc : sl_feed_set(feed, "y", &ys, err);
@@ -60,8 +66,8 @@ static inline int example_batch(sl_feed *feed, int batch, int trainer, struct sl
 
 // Runs program (NULL: the default main program) over batches [first, first + count), printing
 // "loss N VALUE" lines.
-static inline int example_run(sl_executor *exe, sl_program *program, const char *loss, int first, int count, int trainer,
-                              struct sl_error *err)
+static inline int example_run(sl_executor *exe, sl_program *program, const char *loss, int first,
+                              int count, int trainer, struct sl_error *err)
 {
     sl_feed *feed = sl_feed_new();
     sl_fetch *fetch = sl_fetch_new();

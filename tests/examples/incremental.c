@@ -24,7 +24,7 @@ int main(int argc, char **argv)
         printf("loaded %d, missing %d\n", report.loaded, report.missing);
     sl_program *main_prog = sl_default_main_program();
     if (rc == 0)
-        rc = example_run(exe, main_prog, loss, atoi(argv[2]), atoi(argv[3]), 0, &err);
+        rc = example_run(exe, main_prog, loss, example_int(argv[2]), example_int(argv[3]), 0, &err);
     sl_executor_free(exe);
     return rc < 0 ? example_fail(&err) : 0;
 }

@@ -18,7 +18,7 @@ int main(int argc, char **argv)
     sl_program *prog = sl_default_main_program();
     int rc = sl_run(exe, sl_default_startup_program(), NULL, NULL, &err);
     if (rc == 0)
-        rc = example_run(exe, prog, loss, 0, atoi(argv[2]), 0, &err);
+        rc = example_run(exe, prog, loss, 0, example_int(argv[2]), 0, &err);
     if (rc == 0)
         rc = sl_io_save_persistables(exe, path, prog, &err);
     sl_executor_free(exe);

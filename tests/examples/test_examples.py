@@ -51,8 +51,9 @@ def endpoints(count):
 def job(servers, folder, trainers):
     """Starts servers and the given trainers, returns the outputs of both when all have ended."""
     names = endpoints(servers)
-    children = [start('distributed', 'PSERVER', folder, ','.join(names), len(trainers), name) for name in names]
-    children += [start(*(t(','.join(names), len(trainers)))) for t in trainers]
+    pservers, n = ','.join(names), len(trainers)
+    children = [start('distributed', 'PSERVER', folder, pservers, n, name) for name in names]
+    children += [start(*t(pservers, n)) for t in trainers]
     try:
         outs = [end(child) for child in children]
     finally:
@@ -109,7 +110,8 @@ def test_multi_node_trainer_0_saves_and_three_servers_load(tmp_path):
         seen = losses(first[i])
         seen.update(losses(rest[i]))
         assert seen == losses(whole[i])
-    counts = [tuple(map(int, m)) for m in re.findall(r'loaded (\d+), sliced (\d+), missing (\d+)', ''.join(servers))]
+    found = re.findall(r'loaded (\d+), sliced (\d+), missing (\d+)', ''.join(servers))
+    counts = [tuple(map(int, m)) for m in found]
     assert len(counts) == 3 and all(c[2] == 0 for c in counts) and sum(c[1] for c in counts) > 0
 
 

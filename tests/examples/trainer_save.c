@@ -14,17 +14,20 @@ int main(int argc, char **argv)
     if (loss == NULL)
         return example_fail(&err);
     const char *path = argv[1];
-    int trainer_id = atoi(argv[4]);
+    int trainer_id = example_int(argv[4]);
     sl_transpiler *t = sl_transpiler_new(NULL);
-    const struct sl_job job = {
-        .trainer_id = trainer_id, .pservers = argv[2], .trainers = atoi(argv[3]), .sync_mode = true};
+    const struct sl_job job = {.trainer_id = trainer_id,
+                               .pservers = argv[2],
+                               .trainers = example_int(argv[3]),
+                               .sync_mode = true};
     int rc = sl_transpile(t, &job, NULL, NULL, &err);
 
     sl_executor *exe = sl_executor_new(SL_CPU);
     if (rc == 0)
         rc = sl_run(exe, sl_default_startup_program(), NULL, NULL, &err);
     if (rc == 0)
-        rc = example_run(exe, sl_get_trainer_program(t, NULL), loss, 0, atoi(argv[5]), trainer_id, &err);
+        rc = example_run(exe, sl_get_trainer_program(t, NULL), loss, 0, example_int(argv[5]),
+                         trainer_id, &err);
     if (rc == 0) {
         sl_program *prog = sl_default_main_program();
         rc = sl_io_save_persistables(exe, path, prog, &err);

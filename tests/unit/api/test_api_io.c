@@ -105,7 +105,8 @@ static void test_api_io_startup_after_a_load_is_refused(void **state)
     assert_int_equal(sl_io_save_persistables(exe, folder, net.main, &err), 0);
     assert_int_equal(sl_io_load_persistables(exe, folder, net.main, NULL, &err), 0);
     assert_int_equal(sl_run(exe, net.startup, NULL, NULL, &err), SL_ERR_REFUSED);
-    api_net_says(&err, "fc_0.b_0, fc_0.b_0_velocity_0, fc_0.w_0, fc_0.w_0_velocity_0, learning_rate_0");
+    api_net_says(&err,
+                 "fc_0.b_0, fc_0.b_0_velocity_0, fc_0.w_0, fc_0.w_0_velocity_0, learning_rate_0");
     api_net_run(&net, exe, net.main);
     const struct sl_run_options force = {.overwrite_loaded = true};
     assert_int_equal(sl_run_with(exe, net.startup, NULL, NULL, &force, &err), 0);
@@ -125,7 +126,8 @@ static void test_api_io_nothing_is_half_loaded(void **state)
     unlink(path);
     sl_executor *other = sl_executor_new(SL_CPU);
     api_net_start(&net, other);
-    assert_int_equal(sl_io_load_persistables(other, folder, net.main, &report, &err), SL_ERR_MISMATCH);
+    assert_int_equal(sl_io_load_persistables(other, folder, net.main, &report, &err),
+                     SL_ERR_MISMATCH);
     api_net_says(&err, "fc_0.w_0");
     assert_int_equal(report.missing, 1);
     assert_true(loss_of(other, net.test) == before);
@@ -155,9 +157,12 @@ static void test_api_io_bad_folders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_api_io_params_are_parameters_only),   CASE(test_api_io_params_and_update_ops),
-        CASE(test_api_io_going_on_equals_not_stopping), CASE(test_api_io_startup_after_a_load_is_refused),
-        CASE(test_api_io_nothing_is_half_loaded),       CASE(test_api_io_bad_folders),
+        CASE(test_api_io_params_are_parameters_only),
+        CASE(test_api_io_params_and_update_ops),
+        CASE(test_api_io_going_on_equals_not_stopping),
+        CASE(test_api_io_startup_after_a_load_is_refused),
+        CASE(test_api_io_nothing_is_half_loaded),
+        CASE(test_api_io_bad_folders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

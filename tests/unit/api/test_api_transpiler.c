@@ -9,7 +9,8 @@
 
 #include "tests/unit/api/api_net.h"
 
-static const struct sl_job job = {.trainer_id = 1, .pservers = "127.0.0.1:1,127.0.0.1:2", .trainers = 2, .sync_mode = true};
+static const struct sl_job job = {
+    .trainer_id = 1, .pservers = "127.0.0.1:1,127.0.0.1:2", .trainers = 2, .sync_mode = true};
 
 static void test_api_transpiler_programs_become_the_trainers(void **state)
 {
@@ -24,7 +25,7 @@ static void test_api_transpiler_programs_become_the_trainers(void **state)
     assert_ptr_equal(sl_get_trainer_program(t, &err), n.main);
     assert_non_null(sl_program_var(n.main, "fc_0.w_0@GRAD.trainer_1"));
     assert_null(sl_program_var(n.main, "learning_rate_0"));
-    assert_string_equal(n.loss, "mean_0.tmp_0");        // the variable from before is still there
+    assert_string_equal(n.loss, "mean_0.tmp_0");   // the variable from before is still there
     sl_program *main = NULL, *startup = NULL;
     assert_int_equal(sl_get_pserver_programs(t, "127.0.0.1:2", &main, &startup, &err), 0);
     assert_ptr_equal(sl_get_pserver_program(t, "127.0.0.1:2", &err), main);
@@ -73,7 +74,8 @@ static void test_api_transpiler_saves_and_loads_by_role(void **state)
     sl_executor *exe = sl_executor_new(SL_CPU);
     assert_int_equal(sl_io_save_persistables(exe, "/nonexistent/x", n.main, &err), SL_SKIPPED);
     api_net_says(&err, "trainer 1");
-    assert_int_equal(sl_io_load_persistables(exe, "/nonexistent/x", n.main, NULL, &err), SL_ERR_REFUSED);
+    assert_int_equal(sl_io_load_persistables(exe, "/nonexistent/x", n.main, NULL, &err),
+                     SL_ERR_REFUSED);
     sl_program *server = sl_get_pserver_program(t, "127.0.0.1:1", &err);
     assert_int_equal(sl_io_save_persistables(exe, "/nonexistent/x", server, &err), SL_ERR_REFUSED);
     api_net_says(&err, "trainer 0");

@@ -25,7 +25,10 @@ static inline char *golden_folder_path(const char *rest)
     };
     char *found = NULL;
     for (size_t i = 0; i < 3; i++) {
-        bool usable = (i == 0 ? goldens != NULL : i == 1 ? shared != NULL : true) && access(roots[i], R_OK) == 0;
+        bool usable = (i == 0   ? goldens != NULL
+                       : i == 1 ? shared != NULL
+                                : true) &&
+                      access(roots[i], R_OK) == 0;
         if (found == NULL && usable)
             found = roots[i];
         else

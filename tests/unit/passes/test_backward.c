@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The backward pass on small graphs: shared variables, unwanted gradients, branches that lead nowhere.
+// The backward pass on small graphs: shared variables, unwanted gradients, branches that lead
+// nowhere.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -173,7 +174,8 @@ static void test_backward_stops_at_stop_gradient(void **state)
     op("mul", "a", "w", "b");
     op("mean", "b", NULL, "loss");
     backward("loss", &out);
-    static const char *const want[] = {"fill_constant loss@GRAD", "mean_grad b@GRAD", "mul_grad w@GRAD"};
+    static const char *const want[] = {"fill_constant loss@GRAD", "mean_grad b@GRAD",
+                                       "mul_grad w@GRAD"};
     expect_ops(3, want, 3);
     assert_int_equal(out.params.count, 1);
     assert_string_equal(out.params.items[0], "w");
@@ -190,7 +192,8 @@ static void test_backward_leaves_side_branches(void **state)
     op("mean", "a", NULL, "loss");
     op("square", "side", NULL, "aside");
     backward("loss", &out);
-    static const char *const want[] = {"fill_constant loss@GRAD", "mean_grad a@GRAD", "mul_grad w@GRAD"};
+    static const char *const want[] = {"fill_constant loss@GRAD", "mean_grad a@GRAD",
+                                       "mul_grad w@GRAD"};
     expect_ops(4, want, 3);
     assert_int_equal(op_desc_role(block->ops[2]), OP_ROLE_LOSS);
     backward_result_deinit(&out);

@@ -11,7 +11,8 @@
 #include "common/passes/clone.h"
 #include "tests/unit/passes/golden_folder.h"
 
-static void add_op(struct block *block, const char *type, const char *in, const char *out, int role, int64_t sub_block)
+static void add_op(struct block *block, const char *type, const char *in, const char *out, int role,
+                   int64_t sub_block)
 {
     struct op_desc *op = op_desc_new(type);
     op_desc_add_input(op, "X", in);
@@ -57,17 +58,20 @@ static void test_clone_keeps_the_forward_part(void **state)
 static void test_clone_equals_fluid(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"fit_a_line", "digits_sgd",  "digits_adam", "lenet_digits_bn", "word2vec_sparse",
-                                        "text_gru",   "lr_piecewise", "reg_l2",     "clip_global_norm", "ctr_dnn_adam"};
+    static const char *const cases[] = {
+        "fit_a_line", "digits_sgd",   "digits_adam", "lenet_digits_bn",  "word2vec_sparse",
+        "text_gru",   "lr_piecewise", "reg_l2",      "clip_global_norm", "ctr_dnn_adam"};
     size_t compared = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *main_path = mem_must_printf("%s/main.pb", cases[i]), *test_path = mem_must_printf("%s/test.pb", cases[i]);
+        char *main_path = mem_must_printf("%s/main.pb", cases[i]),
+             *test_path = mem_must_printf("%s/test.pb", cases[i]);
         struct program *main = golden_folder_load(main_path);
         if (main != NULL) {
             struct program *clone = clone_for_test(main);
             struct block *block = program_block(clone, 0);
             for (size_t k = 0; k < block->ops_count; k++)
-                op_desc_set_int(block->ops[k], OP_ROLE_ATTR, op_desc_role(block->ops[k]) & ~OP_ROLE_LOSS);
+                op_desc_set_int(block->ops[k], OP_ROLE_ATTR,
+                                op_desc_role(block->ops[k]) & ~OP_ROLE_LOSS);
             compared += golden_folder_expect(test_path, clone);
         }
         program_free(main);

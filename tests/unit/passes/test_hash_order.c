@@ -12,8 +12,8 @@
 
 // list(set(["fc_%d.w_0@GRAD:%d" % (i, i) for i in range(30)] +
 //          ["a", "fc_0.w_0@GRAD.block1:2", "fc_3.w_0@GRAD:3"]))
-static const int order_of_30[] = {17, 20, 0, 3, 4, 24, 18, 15, 27, 8, 5, 23, 2, 11, 14, 16, 19, 29, 9, 6, -1,
-                                  -2, 28, 21, 25, 1, 22, 12, 7, 26, 10, 13};
+static const int order_of_30[] = {17, 20, 0, 3, 4,  24, 18, 15, 27, 8, 5,  23, 2, 11, 14, 16,
+                                  19, 29, 9, 6, -1, -2, 28, 21, 25, 1, 22, 12, 7, 26, 10, 13};
 
 static void test_hash_order_equals_cpythons_set(void **state)
 {

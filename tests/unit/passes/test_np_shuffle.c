@@ -23,8 +23,9 @@ static void test_np_shuffle_equals_numpy(void **state)
     expect(2, (const size_t[]){0, 1});
     expect(4, (const size_t[]){0, 1, 2, 3});
     expect(6, (const size_t[]){2, 1, 5, 0, 4, 3});
-    expect(40, (const size_t[]){8,  39, 14, 1, 4,  31, 20, 17, 13, 21, 0,  7,  3,  10, 6,  2,  34, 29, 27, 18,
-                                35, 9,  25, 5, 16, 36, 22, 33, 28, 37, 32, 11, 30, 26, 23, 15, 24, 12, 38, 19});
+    expect(40, (const size_t[]){8,  39, 14, 1,  4,  31, 20, 17, 13, 21, 0,  7,  3,  10,
+                                6,  2,  34, 29, 27, 18, 35, 9,  25, 5,  16, 36, 22, 33,
+                                28, 37, 32, 11, 30, 26, 23, 15, 24, 12, 38, 19});
 }
 
 static void test_np_shuffle_of_none_and_one(void **state)

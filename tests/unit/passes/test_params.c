@@ -13,7 +13,7 @@
 
 static const struct {
     const char *program;
-    const char *params;     // sorted
+    const char *params;   // sorted
 } cases[] = {
     {"fit_a_line/main.pb", "fc_0.b_0,fc_0.w_0"},
     {"fit_a_line/test.pb", "fc_0.b_0,fc_0.w_0"},
@@ -23,9 +23,9 @@ static const struct {
     {"lr_piecewise/main.pb", "fc_0.b_0,fc_0.w_0,fc_1.b_0,fc_1.w_0"},
     {"lr_piecewise/dist_async/trainer_0.pb", "fc_0.b_0,fc_0.w_0,fc_1.b_0,fc_1.w_0"},
     {"reg_per_param/main.pb", "first.b,first.w,second.b,second.w"},
-    {"lenet_digits_bn/main.pb",
-     "batch_norm_0.b_0,batch_norm_0.w_0,batch_norm_0.w_1,batch_norm_0.w_2,conv2d_0.b_0,conv2d_0.w_0,conv2d_1.b_0,"
-     "conv2d_1.w_0,fc_0.b_0,fc_0.w_0"},
+    {"lenet_digits_bn/main.pb", "batch_norm_0.b_0,batch_norm_0.w_0,batch_norm_0.w_1,batch_norm_0.w_"
+                                "2,conv2d_0.b_0,conv2d_0.w_0,conv2d_1.b_0,"
+                                "conv2d_1.w_0,fc_0.b_0,fc_0.w_0"},
 };
 
 static void test_params_of_files_are_inferred(void **state)
@@ -56,8 +56,11 @@ static void test_params_update_ops(void **state)
     static const struct {
         const char *program;
         bool updates;
-    } files[] = {{"fit_a_line/main.pb", true}, {"fit_a_line/test.pb", false}, {"fit_a_line/startup.pb", false},
-                 {"fit_a_line/dist/pserver_0.pb", true}, {"fit_a_line/dist/trainer_0.pb", false}};
+    } files[] = {{"fit_a_line/main.pb", true},
+                 {"fit_a_line/test.pb", false},
+                 {"fit_a_line/startup.pb", false},
+                 {"fit_a_line/dist/pserver_0.pb", true},
+                 {"fit_a_line/dist/trainer_0.pb", false}};
     size_t compared = 0;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct program *program = golden_folder_load(files[i].program);

@@ -39,18 +39,41 @@ static const struct {
     const char *name;
     bool exact;
 } cases[] = {
-    {"fit_a_line", false},        {"digits_sgd", false},           {"digits_momentum", false},
-    {"digits_adam", false},       {"mlp_digits", false},           {"digits_momentum_nesterov", false},
-    {"digits_adam_lazy", false},  {"digits_adagrad", false},       {"digits_adamax", false},
-    {"digits_ftrl", false},       {"digits_decayed_adagrad", false}, {"digits_rmsprop", false},
-    {"digits_rmsprop_centered", false}, {"digits_rmsprop_momentum", false}, {"digits_lars", false},
-    {"digits_dpsgd", false},      {"digits_adadelta", true},       {"lenet_digits", false},
-    {"lenet_digits_bn", false},   {"lr_cosine", false},            {"lr_exponential", false},
-    {"lr_noam", false},           {"lr_piecewise", false},         {"lr_polynomial", false},
-    {"lr_polynomial_cycle", false}, {"reg_l1", false},             {"reg_l2", false},
-    {"reg_per_param", false},     {"text_conv", false},            {"text_gru", false},
-    {"word2vec", false},          {"clip_global_norm", true},      {"clip_global_norm_l2", true},
-    {"clip_norm", true},          {"clip_value", true},
+    {"fit_a_line", false},
+    {"digits_sgd", false},
+    {"digits_momentum", false},
+    {"digits_adam", false},
+    {"mlp_digits", false},
+    {"digits_momentum_nesterov", false},
+    {"digits_adam_lazy", false},
+    {"digits_adagrad", false},
+    {"digits_adamax", false},
+    {"digits_ftrl", false},
+    {"digits_decayed_adagrad", false},
+    {"digits_rmsprop", false},
+    {"digits_rmsprop_centered", false},
+    {"digits_rmsprop_momentum", false},
+    {"digits_lars", false},
+    {"digits_dpsgd", false},
+    {"digits_adadelta", true},
+    {"lenet_digits", false},
+    {"lenet_digits_bn", false},
+    {"lr_cosine", false},
+    {"lr_exponential", false},
+    {"lr_noam", false},
+    {"lr_piecewise", false},
+    {"lr_polynomial", false},
+    {"lr_polynomial_cycle", false},
+    {"reg_l1", false},
+    {"reg_l2", false},
+    {"reg_per_param", false},
+    {"text_conv", false},
+    {"text_gru", false},
+    {"word2vec", false},
+    {"clip_global_norm", true},
+    {"clip_global_norm_l2", true},
+    {"clip_norm", true},
+    {"clip_value", true},
 };
 
 static void endpoints(struct buf *out, int count)
@@ -74,7 +97,8 @@ static struct transpiler *transpile(const struct variant *v, bool exact, const s
     config.fluid_exact = exact || v->exact;
     if (v->min_block_size)
         config.min_block_size = v->min_block_size;
-    struct transpiler_job job = {.pservers = buf_text(&eps), .trainers = v->trainers, .sync_mode = !v->async};
+    struct transpiler_job job = {
+        .pservers = buf_text(&eps), .trainers = v->trainers, .sync_mode = !v->async};
     if (transpiler_new(&config, &job, main, startup, &t, &err) < 0)
         fail_msg("%s", err.text);
     buf_deinit(&eps);
@@ -83,7 +107,8 @@ static struct transpiler *transpile(const struct variant *v, bool exact, const s
 
 static size_t expect(const char *dir, const char *file, int index, struct program *got)
 {
-    char *rest = index < 0 ? mem_must_printf("%s/%s.pb", dir, file) : mem_must_printf("%s/%s_%d.pb", dir, file, index);
+    char *rest = index < 0 ? mem_must_printf("%s/%s.pb", dir, file)
+                           : mem_must_printf("%s/%s_%d.pb", dir, file, index);
     bool compared = golden_folder_expect(rest, got);
     mem_free(rest);
     return compared;
@@ -92,11 +117,13 @@ static size_t expect(const char *dir, const char *file, int index, struct progra
 static size_t check_variant(const char *name, const struct variant *v, bool exact)
 {
     char *dir = mem_must_printf("%s/%s", name, v->folder);
-    char *main_path = mem_must_printf("%s/main.pb", name), *startup_path = mem_must_printf("%s/startup.pb", name);
+    char *main_path = mem_must_printf("%s/main.pb", name),
+         *startup_path = mem_must_printf("%s/startup.pb", name);
     char *there = golden_folder_path(dir);
     size_t compared = 0;
     if (there != NULL) {
-        struct program *main = golden_folder_load(main_path), *startup = golden_folder_load(startup_path), *out;
+        struct program *main = golden_folder_load(main_path),
+                       *startup = golden_folder_load(startup_path), *out;
         struct transpiler *t = transpile(v, exact, main, startup);
         for (int i = 0; i < v->trainers; i++) {
             assert_int_equal(transpiler_trainer_program(t, i, &out, NULL), 0);
@@ -132,9 +159,10 @@ static void test_transpiler_equals_fluid(void **state)
     golden_folder_done(compared);
 }
 
-// ---- a small program of our own ---------------------------------------------------------------------------
+// ---- a small program of our own
 
-static void add_var(struct block *block, const char *name, int64_t rows, int64_t cols, bool persistable)
+static void add_var(struct block *block, const char *name, int64_t rows, int64_t cols,
+                    bool persistable)
 {
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
@@ -192,7 +220,8 @@ static struct transpiler *transpile_small(enum transpiler_split split, int pserv
     struct buf eps;
     endpoints(&eps, pservers);
     config.split_method = split;
-    struct transpiler_job job = {.pservers = buf_text(&eps), .trainers = trainers, .sync_mode = true};
+    struct transpiler_job job = {
+        .pservers = buf_text(&eps), .trainers = trainers, .sync_mode = true};
     if (transpiler_new(&config, &job, main, startup, &t, &err) < 0)
         fail_msg("%s", err.text);
     buf_deinit(&eps);
@@ -248,7 +277,8 @@ static void test_transpiler_names_are_not_taken_apart(void **state)
 static void test_transpiler_hash_name_is_stable_and_meets(void **state)
 {
     (void)state;
-    struct transpiler *a = transpile_small(TRANSPILER_HASH_NAME, 3, 2), *b = transpile_small(TRANSPILER_HASH_NAME, 3, 2);
+    struct transpiler *a = transpile_small(TRANSPILER_HASH_NAME, 3, 2),
+                      *b = transpile_small(TRANSPILER_HASH_NAME, 3, 2);
     assert_int_equal(slice_map_hash(transpiler_slices(a)), slice_map_hash(transpiler_slices(b)));
     const struct slice_var *w = slice_map_find(transpiler_slices(a), "res2.block1.w");
     const struct slice_var *g = slice_map_find(transpiler_slices(a), "res2.block1.w@GRAD");
@@ -281,7 +311,8 @@ static void test_transpiler_server_without_parameters(void **state)
     (void)state;
     struct transpiler *t = transpile_small(TRANSPILER_ROUND_ROBIN, 40, 2);
     struct program *server = NULL;
-    assert_int_equal(transpiler_pserver_program(t, transpiler_endpoints(t)->items[39], &server, NULL), 0);
+    assert_int_equal(
+        transpiler_pserver_program(t, transpiler_endpoints(t)->items[39], &server, NULL), 0);
     assert_int_equal(server->blocks_count, 2);
     assert_int_equal(program_block(server, 1)->ops_count, 0);
     assert_string_equal(program_block(server, 0)->ops[0]->type, "listen_and_serv");
@@ -289,7 +320,8 @@ static void test_transpiler_server_without_parameters(void **state)
     transpiler_free(t);
 }
 
-static void expect_refusal(struct transpiler_config config, struct transpiler_job job, const char *text)
+static void expect_refusal(struct transpiler_config config, struct transpiler_job job,
+                           const char *text)
 {
     struct program *main = small_program(), *startup = program_new();
     struct transpiler *t = NULL;

@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include "common/passes/clone.h"
 #include "common/zoo/zoo.h"
 #include "tests/unit/passes/golden_folder.h"
 
@@ -67,7 +66,7 @@ static void test_zoo_equals_fluid(void **state)
         if (zoo_parse_hidden(model, g->hidden, &options, &err) < 0)
             fail_msg("%s", err.text);
         model->build(net, &options, &built);
-        struct program *test = clone_for_test(main);
+        struct program *test = sl_program_clone(main, true, NULL);
         sl_minimize(net, make_optimizer(g), built.loss);
         if (sl_net_error(net, &err))
             fail_msg("%s", err.text);
