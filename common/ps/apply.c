@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// See apply.h. A block is planned once for the whole slice and, when it can be cut, twice more for windows
-// (a full one and the last one), whose variables are moved along the slice before each run.
+// See apply.h. A block is planned once for the whole slice and, when it can be cut, twice more for
+// windows (a full one and the last one), whose variables are moved along the slice before each run.
 // Invariant: a cell is folded at most once a step (folded), and only after apply_begin.
-// Does not decide when: round and handler do. Owner: the loop thread; with workers, a block's job has
-// that block's plans and variables to itself.
+// Does not decide when: round and handler do. Owner: the loop thread; with workers, a block's job
+// has that block's plans and variables to itself.
 #include "common/ps/apply.h"
 
 #include <stdatomic.h>
@@ -28,31 +28,31 @@
 // A variable of a window plan: where it lies as a whole.
 struct apply_view {
     struct variable var;
-    struct state_entry *entry;      // NULL: a gradient slot or a temporary
+    struct state_entry *entry;   // NULL: a gradient slot or a temporary
     bool next;
-    int trainer;                    // of the slot; -1: no slot
+    int trainer;   // of the slot; -1: no slot
 };
 
 struct apply_window {
-    struct plan *plan;              // NULL: none of this size
+    struct plan *plan;   // NULL: none of this size
     uint64_t elements;
-    struct apply_view **views;      // slice-shaped ones
+    struct apply_view **views;   // slice-shaped ones
     size_t views_count, views_cap;
-    struct map by_name;             // name or name + ">" (next) -> view, and temporaries
+    struct map by_name;   // name or name + ">" (next) -> view, and temporaries
 };
 
 struct apply_block {
     struct apply *apply;
     const struct block *desc;
-    const struct shard_slice *grad; // the gradient that it reads; NULL: none or several
-    struct plan *plan;              // whole
-    bool split;                     // runs by windows
+    const struct shard_slice *grad;   // the gradient that it reads; NULL: none or several
+    struct plan *plan;                // whole
+    bool split;                       // runs by windows
     struct apply_window full, tail;
     uint32_t cells;
-    uint8_t *folded;                // a flag a cell
+    uint8_t *folded;   // a flag a cell
     uint32_t folded_count;
     bool done;
-    struct err err;                 // of a job on a worker
+    struct err err;   // of a job on a worker
     int rc;
 };
 
@@ -62,9 +62,9 @@ struct apply {
     struct state *state;
     struct round *round;
     struct workers *workers;
-    struct map temporaries;         // name -> struct variable *
-    struct variable **slots;        // grad * trainers + trainer
-    struct apply_block *lr;         // NULL: none
+    struct map temporaries;    // name -> struct variable *
+    struct variable **slots;   // grad * trainers + trainer
+    struct apply_block *lr;    // NULL: none
     struct apply_block *blocks;
     size_t blocks_count;
     struct apply_block **by_grad;   // split blocks by gradient
@@ -75,16 +75,20 @@ struct apply {
 };
 
 static const struct op_desc *find_serv(const struct program *program, struct err *err);
-static void scan_writes(const struct program *program, const struct block *block, bool maybe, struct map *writes);
+static void scan_writes(const struct program *program, const struct block *block, bool maybe,
+                        struct map *writes);
 static int scan_program(const struct program *program, struct map *writes, struct err *err);
-static int add_entry(const struct scope *scope, const char *name, enum dtype dtype, const struct dims *dims,
-                     const struct map *writes, bool must, struct state *state, struct err *err);
+static int add_entry(const struct scope *scope, const char *name, enum dtype dtype,
+                     const struct dims *dims, const struct map *writes, bool must,
+                     struct state *state, struct err *err);
 static int load_entries(const struct scope *scope, struct state *state);
 static int make_slots(struct apply *apply, struct err *err);
-static int make_block(struct apply *apply, struct apply_block *block, int64_t index, struct err *err);
+static int make_block(struct apply *apply, struct apply_block *block, int64_t index,
+                      struct err *err);
 static void find_grad(struct apply *apply, struct apply_block *block);
 static bool can_split(const struct apply *apply, const struct apply_block *block);
-static bool fits_window(const struct apply *apply, const struct apply_block *block, const char *name);
+static bool fits_window(const struct apply *apply, const struct apply_block *block,
+                        const char *name);
 static int make_window(struct apply *apply, struct apply_block *block, struct apply_window *window,
                        uint64_t elements, struct err *err);
 static struct variable *bind_other(void *self, const char *name, bool write, bool written);
@@ -100,8 +104,9 @@ static void end_step(struct apply *apply);
 static void free_window(struct apply_window *window);
 static void free_variables(struct map *map);
 
-int apply_fill_state(const struct program *program, const struct shard *shard, const struct scope *scope,
-                     uint64_t version, uint32_t hash_bytes, struct state *state, struct err *err)
+int apply_fill_state(const struct program *program, const struct shard *shard,
+                     const struct scope *scope, uint64_t version, uint32_t hash_bytes,
+                     struct state *state, struct err *err)
 {
     struct map writes;
     map_init(&writes);
@@ -109,16 +114,19 @@ int apply_fill_state(const struct program *program, const struct shard *shard, c
     for (size_t i = 0; rc >= 0 && i < shard->slices_count; i++) {
         const struct shard_slice *slice = &shard->slices[i];
         if (slice->role != SLICE_GRAD)
-            rc = add_entry(scope, slice->place->name, slice->dtype, &slice->dims, &writes, true, state, err);
+            rc = add_entry(scope, slice->place->name, slice->dtype, &slice->dims, &writes, true,
+                           state, err);
     }
     const struct block *global = program_block(program, 0);
     for (size_t i = 0; rc >= 0 && i < global->vars_count; i++) {
         const struct var_desc *var = global->vars[i];
         int trainer;
-        if (!var->persistable || !var->has_tensor || var->kind != VAR_LOD_TENSOR || !dtype_is_valid(var->dtype) ||
-            state_find(state, var->name) || shard_grad_by_name(shard, var->name, &trainer))
+        if (!var->persistable || !var->has_tensor || var->kind != VAR_LOD_TENSOR ||
+            !dtype_is_valid(var->dtype) || state_find(state, var->name) ||
+            shard_grad_by_name(shard, var->name, &trainer))
             continue;
-        rc = add_entry(scope, var->name, (enum dtype)var->dtype, &var->dims, &writes, false, state, err);
+        rc = add_entry(scope, var->name, (enum dtype)var->dtype, &var->dims, &writes, false, state,
+                       err);
     }
     map_deinit(&writes);
     if (rc >= 0)
@@ -135,7 +143,8 @@ int apply_return_state(const struct state *state, struct scope *scope, struct er
         if (rc < 0)
             return err_set(err, rc, "%s: no memory for its last value", entry->name);
         if (entry->bytes)
-            memcpy(tensor->data, state_at(state, entry, state->version, NULL), (size_t)entry->bytes);
+            memcpy(tensor->data, state_at(state, entry, state->version, NULL),
+                   (size_t)entry->bytes);
     }
     return 0;
 }
@@ -207,7 +216,7 @@ void apply_free(struct apply *apply)
 
 bool apply_needs_second_phase(const struct program *program)
 {
-    (void)program;      // no operator of a block asks for numbers of the whole step yet
+    (void)program;   // no operator of a block asks for numbers of the whole step yet
     return false;
 }
 
@@ -291,7 +300,8 @@ static const struct op_desc *find_serv(const struct program *program, struct err
 }
 
 // writes: name -> "always" or "maybe" for everything that the block's operators write.
-static void scan_writes(const struct program *program, const struct block *block, bool maybe, struct map *writes)
+static void scan_writes(const struct program *program, const struct block *block, bool maybe,
+                        struct map *writes)
 {
     static char always[] = "always", perhaps[] = "maybe";
     for (size_t i = 0; i < block->ops_count; i++) {
@@ -303,7 +313,8 @@ static void scan_writes(const struct program *program, const struct block *block
         for (size_t s = 0; s < op->outputs_count; s++)
             for (size_t a = 0; a < op->outputs[s].args.count; a++)
                 if (maybe || sparse || !map_get(writes, op->outputs[s].args.items[a]))
-                    map_set(writes, op->outputs[s].args.items[a], maybe || sparse ? perhaps : always);
+                    map_set(writes, op->outputs[s].args.items[a],
+                            maybe || sparse ? perhaps : always);
         const struct attr *sub = op_desc_attr(op, "sub_block");
         if (sub && sub->type == ATTR_BLOCK && sub->i > 0 && (size_t)sub->i < program->blocks_count)
             scan_writes(program, program_block(program, (size_t)sub->i), true, writes);
@@ -317,7 +328,8 @@ static int scan_program(const struct program *program, struct map *writes, struc
         return err ? err->code : SL_EINVAL;
     int64_t mode = op_desc_get_int(serv, "distributed_mode", 0);
     if (mode != 0 || !op_desc_get_int(serv, "sync_mode", 1))
-        return err_set(err, SL_EUNSUPPORTED, "listen_and_serv: only sync mode works so far (distributed_mode %lld)",
+        return err_set(err, SL_EUNSUPPORTED,
+                       "listen_and_serv: only sync mode works so far (distributed_mode %lld)",
                        (long long)mode);
     const struct attr *listed = op_desc_attr(serv, "optimize_blocks");
     int64_t lr_index = op_desc_get_int(serv, "lr_decay_block_id", -1);
@@ -327,26 +339,29 @@ static int scan_program(const struct program *program, struct map *writes, struc
         if (index < 0 && i == count)
             continue;
         if (index <= 0 || (size_t)index >= program->blocks_count)
-            return err_set(err, SL_EINVAL, "listen_and_serv: there is no block %lld", (long long)index);
+            return err_set(err, SL_EINVAL, "listen_and_serv: there is no block %lld",
+                           (long long)index);
         scan_writes(program, program_block(program, (size_t)index), false, writes);
     }
     return 0;
 }
 
-static int add_entry(const struct scope *scope, const char *name, enum dtype dtype, const struct dims *dims,
-                     const struct map *writes, bool must, struct state *state, struct err *err)
+static int add_entry(const struct scope *scope, const char *name, enum dtype dtype,
+                     const struct dims *dims, const struct map *writes, bool must,
+                     struct state *state, struct err *err)
 {
     const struct variable *var = scope_find(scope, name);
     bool there = var && var->kind == VARIABLE_TENSOR && var->tensor.data;
     if (!there && !must)
         return 0;
     if (!there)
-        return err_set(err, SL_ENOENT, "%s: not initialised (run the server's startup program first)", name);
+        return err_set(err, SL_ENOENT,
+                       "%s: not initialised (run the server's startup program first)", name);
     char have[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX];
     if (must && (var->tensor.dtype != dtype || !dims_equal(&var->tensor.dims, dims)))
         return err_set(err, SL_EMISMATCH, "%s: the scope has %s %s, the slice map says %s %s", name,
-                       dtype_name((int)var->tensor.dtype), dims_format(&var->tensor.dims, have), dtype_name((int)dtype),
-                       dims_format(dims, want));
+                       dtype_name((int)var->tensor.dtype), dims_format(&var->tensor.dims, have),
+                       dtype_name((int)dtype), dims_format(dims, want));
     const char *write = map_get(writes, name);
     int rc = state_add(state, name, var->tensor.dtype, &var->tensor.dims, write != NULL,
                        write && str_eq(write, "maybe"), err);
@@ -356,7 +371,8 @@ static int add_entry(const struct scope *scope, const char *name, enum dtype dty
 static int load_entries(const struct scope *scope, struct state *state)
 {
     for (size_t i = 0; i < state->count; i++)
-        state_load(state, state->entries[i], scope_find(scope, state->entries[i]->name)->tensor.data);
+        state_load(state, state->entries[i],
+                   scope_find(scope, state->entries[i]->name)->tensor.data);
     return 0;
 }
 
@@ -371,19 +387,22 @@ static int make_slots(struct apply *apply, struct err *err)
         for (size_t t = 0; t < trainers; t++) {
             struct variable *var = MEM_NEW(struct variable);
             variable_init(var);
-            tensor_borrow(variable_tensor(var), slice->dtype, &slice->dims, round_slot(apply->round, (int)t, (int)g),
-                          (size_t)slice->bytes);
+            tensor_borrow(variable_tensor(var), slice->dtype, &slice->dims,
+                          round_slot(apply->round, (int)t, (int)g), (size_t)slice->bytes);
             apply->slots[g * trainers + t] = var;
         }
-        const struct var_desc *desc = block_find_var(program_block(apply->program, 0), slice->place->name);
+        const struct var_desc *desc =
+            block_find_var(program_block(apply->program, 0), slice->place->name);
         if (desc && desc->kind == VAR_SELECTED_ROWS)
-            return err_set(err, SL_EUNSUPPORTED, "%s: sparse gradients do not work with servers so far",
+            return err_set(err, SL_EUNSUPPORTED,
+                           "%s: sparse gradients do not work with servers so far",
                            slice->place->name);
     }
     return 0;
 }
 
-static int make_block(struct apply *apply, struct apply_block *block, int64_t index, struct err *err)
+static int make_block(struct apply *apply, struct apply_block *block, int64_t index,
+                      struct err *err)
 {
     if (index <= 0 || (size_t)index >= apply->program->blocks_count)
         return err_set(err, SL_EINVAL, "listen_and_serv: there is no block %lld", (long long)index);
@@ -421,7 +440,8 @@ static void find_grad(struct apply *apply, struct apply_block *block)
         for (size_t s = 0; s < op->inputs_count; s++) {
             for (size_t a = 0; a < op->inputs[s].args.count; a++) {
                 int trainer;
-                const struct shard_slice *grad = shard_grad_by_name(apply->shard, op->inputs[s].args.items[a], &trainer);
+                const struct shard_slice *grad =
+                    shard_grad_by_name(apply->shard, op->inputs[s].args.items[a], &trainer);
                 several = several || (grad && block->grad && grad != block->grad);
                 if (grad)
                     block->grad = grad;
@@ -443,7 +463,8 @@ static bool can_split(const struct apply *apply, const struct apply_block *block
         if (!def || !def->row_splittable || op_desc_attr(op, "sub_block"))
             return false;
         for (size_t s = 0; s < op->inputs_count + op->outputs_count; s++) {
-            const struct op_slot *slot = s < op->inputs_count ? &op->inputs[s] : &op->outputs[s - op->inputs_count];
+            const struct op_slot *slot =
+                s < op->inputs_count ? &op->inputs[s] : &op->outputs[s - op->inputs_count];
             for (size_t a = 0; a < slot->args.count; a++)
                 if (!fits_window(apply, block, slot->args.items[a]))
                     return false;
@@ -453,7 +474,8 @@ static bool can_split(const struct apply *apply, const struct apply_block *block
 }
 
 // May the name be a run of the slice's elements, or one element that every window reads whole?
-static bool fits_window(const struct apply *apply, const struct apply_block *block, const char *name)
+static bool fits_window(const struct apply *apply, const struct apply_block *block,
+                        const char *name)
 {
     if (str_eq(name, "@EMPTY@"))
         return true;
@@ -463,7 +485,8 @@ static bool fits_window(const struct apply *apply, const struct apply_block *blo
         return grad == block->grad;
     const struct state_entry *entry = state_find(apply->state, name);
     if (entry)
-        return (entry->dtype == block->grad->dtype && dims_equal(&entry->dims, &block->grad->dims)) ||
+        return (entry->dtype == block->grad->dtype &&
+                dims_equal(&entry->dims, &block->grad->dims)) ||
                dims_product(&entry->dims, 0, entry->dims.rank) == 1;
     const struct var_desc *var = block_find_var(block->desc, name);
     return var && var->kind == VAR_LOD_TENSOR && var->dtype == (int)block->grad->dtype &&
@@ -477,7 +500,8 @@ static int make_window(struct apply *apply, struct apply_block *block, struct ap
     apply->planning = block;
     apply->window = window;
     struct plan_binder other = {.bind = bind_window_other, .self = apply};
-    struct state_binder self = {.state = apply->state, .other = &other, .view = bind_window_state, .view_self = apply};
+    struct state_binder self = {
+        .state = apply->state, .other = &other, .view = bind_window_state, .view_self = apply};
     struct plan_binder binder = state_plan_binder(&self);
     int rc = plan_new(block->desc, 0, 0, &binder, NULL, 0, &window->plan, err);
     apply->planning = NULL;
@@ -498,8 +522,8 @@ static struct variable *bind_other(void *self, const char *name, bool write, boo
     return temporary(&apply->temporaries, name);
 }
 
-static struct apply_view *add_view(struct apply_window *window, const char *key, const struct shard_slice *slice,
-                                   void *data)
+static struct apply_view *add_view(struct apply_window *window, const char *key,
+                                   const struct shard_slice *slice, void *data)
 {
     struct apply_view *view = MEM_NEW(struct apply_view);
     view->trainer = -1;
@@ -550,11 +574,12 @@ static struct variable *bind_window_state(void *self, struct state_entry *entry,
     struct apply *apply = self;
     const struct shard_slice *slice = apply->planning->grad;
     if (!dims_equal(&entry->dims, &slice->dims))
-        return next ? &entry->next : &entry->now;     // one element, whole in every window
+        return next ? &entry->next : &entry->now;   // one element, whole in every window
     char *key = mem_must_printf("%s %s", next ? "next" : "now", entry->name);
     struct apply_view *view = map_get(&apply->window->by_name, key);
     if (!view) {
-        view = add_view(apply->window, key, slice, variable_tensor(next ? &entry->next : &entry->now)->data);
+        view = add_view(apply->window, key, slice,
+                        variable_tensor(next ? &entry->next : &entry->now)->data);
         view->entry = entry;
         view->next = next;
     }

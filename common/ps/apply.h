@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs a server program's learning-rate block and optimize blocks on the state.
 //
-// An optimize block whose operators are all row-splittable (sum, scale, elementwise optimizers) runs
-// window by window, a cell of the gradient each, as soon as that cell is here from every trainer and
-// still in the cache: the same bits as one run over the whole slice. Every other block runs once the step is
-// full. Both read version v and write v + 1; nothing is visible before state_commit.
+// An optimize block whose operators are all row-splittable (sum, scale, elementwise optimizers)
+// runs window by window, a cell of the gradient each, as soon as that cell is here from every
+// trainer and still in the cache: the same bits as one run over the whole slice. Every other block
+// runs once the step is full. Both read version v and write v + 1; nothing is visible before
+// state_commit.
 #pragma once
 
 #include <stdbool.h>
@@ -21,30 +22,31 @@ struct state;
 struct workers;
 
 // Fills state (state_init'ed) with every persistable of the server program: the slices of the
-// shard, and what else of the program's persistables the scope holds. Values are copied from the scope.
-// Errors name variable and both shapes.
-int apply_fill_state(const struct program *program, const struct shard *shard, const struct scope *scope,
-                     uint64_t version, uint32_t hash_bytes, struct state *state, struct err *err);
+// shard, and what else of the program's persistables the scope holds. Values are copied from the
+// scope. Errors name variable and both shapes.
+int apply_fill_state(const struct program *program, const struct shard *shard,
+                     const struct scope *scope, uint64_t version, uint32_t hash_bytes,
+                     struct state *state, struct err *err);
 // Copies the newest values back.
 int apply_return_state(const struct state *state, struct scope *scope, struct err *err);
 
 struct apply_options {
-    const struct program *program;      // all outlive the apply
+    const struct program *program;   // all outlive the apply
     const struct shard *shard;
     struct state *state;
     struct round *round;
-    struct workers *workers;            // NULL: everything runs on the caller
+    struct workers *workers;   // NULL: everything runs on the caller
 };
 int apply_new(const struct apply_options *options, struct apply **out, struct err *err);
 void apply_free(struct apply *apply);
 bool apply_needs_second_phase(const struct program *program);
 
-// Cells [first, first + cells) of the gradient have just been counted for some trainer: runs what is ready
-// from all. Does nothing while a reply still holds the bank that would be written.
+// Cells [first, first + cells) of the gradient have just been counted for some trainer: runs what
+// is ready from all. Does nothing while a reply still holds the bank that would be written.
 int apply_fold(struct apply *apply, int grad, uint32_t first, uint32_t cells, struct err *err);
-// The step is full: runs all that is left and commits the state. SL_EBUSY while a reply holds the bank
-// (call again when it has gone).
+// The step is full: runs all that is left and commits the state. SL_EBUSY while a reply holds the
+// bank (call again when it has gone).
 int apply_finish(struct apply *apply, struct err *err);
 // The step is skipped: the values stay, the version goes on.
 int apply_skip(struct apply *apply, struct err *err);
-uint64_t apply_ns(const struct apply *apply);          // spent so far
+uint64_t apply_ns(const struct apply *apply);   // spent so far

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The calls of comm.h on the caller's thread, the ring to the loop thread, and what the loop does with
-// each command. See comm_inside.h for who owns what.
+// The calls of comm.h on the caller's thread, the ring to the loop thread, and what the loop does
+// with each command. See comm_inside.h for who owns what.
 #include "common/ps/comm.h"
 
 #include <inttypes.h>
@@ -26,8 +26,10 @@ static void index_names(struct comm *comm);
 static void put(struct comm *comm, const struct comm_command *command);
 static int ask(struct comm *comm, const struct comm_command *command, struct err *err);
 static int check_failed(const struct comm *comm, struct err *err);
-static struct comm_slice *find_slice(const struct comm *comm, const char *name, const char *what, struct err *err);
-static int check_tensor(const struct comm_slice *slice, const char *name, const struct tensor *tensor, struct err *err);
+static struct comm_slice *find_slice(const struct comm *comm, const char *name, const char *what,
+                                     struct err *err);
+static int check_tensor(const struct comm_slice *slice, const char *name,
+                        const struct tensor *tensor, struct err *err);
 static int wait_step(struct comm *comm, enum comm_verb verb, struct err *err);
 static void drain(void *arg);
 static void take(struct comm *comm, const struct comm_command *command);
@@ -40,8 +42,8 @@ int comm_open(const struct comm_options *options, struct comm **out, struct err 
     bool reader = options->trainer_id == COMM_READER;
     if (!reader && (!options->slices || options->slices->servers != options->servers ||
                     options->trainer_id < 0 || options->trainer_id >= options->slices->trainers))
-        return err_set(err, SL_EUSAGE, "trainer %d: its slice map does not fit %d servers", options->trainer_id,
-                       options->servers);
+        return err_set(err, SL_EUSAGE, "trainer %d: its slice map does not fit %d servers",
+                       options->trainer_id, options->servers);
     struct comm *comm = MEM_NEW(struct comm);
     copy_options(comm, options);
     int rc = start(comm, err);
@@ -115,7 +117,7 @@ int comm_push(struct comm *comm, const char *name, const struct tensor *tensor, 
         return rc < 0 ? rc : SL_EINVAL;
     if (slice->role != SLICE_GRAD)
         return err_set(err, SL_EINVAL, "send %s: it is no gradient of the slice map", name);
-    if (comm->barrier_open) {           // a program without fetch barrier: the step before must be over
+    if (comm->barrier_open) {   // a program without fetch barrier: the step before must be over
         rc = wait_step(comm, COMM_FETCH, err);
         comm->cycle = false;
         if (rc < 0)
@@ -128,7 +130,9 @@ int comm_push(struct comm *comm, const char *name, const struct tensor *tensor, 
         return err_set(err, SL_EINVAL, "send %s: twice in step %" PRIu64, name, comm->step_shown);
     slice->pushed = true;
     comm->pushed++;
-    put(comm, &(struct comm_command){.verb = COMM_PUSH, .variable = slice->variable, .slice = slice->slice,
+    put(comm, &(struct comm_command){.verb = COMM_PUSH,
+                                     .variable = slice->variable,
+                                     .slice = slice->slice,
                                      .data = tensor->data});
     return 0;
 }
@@ -142,7 +146,7 @@ int comm_send_barrier(struct comm *comm, struct err *err)
     if (comm->pushed == comm->grads_count) {
         put(comm, &command);
     } else {
-        command.asks = true;            // step names what is missing
+        command.asks = true;   // step names what is missing
         rc = ask(comm, &command, err);
         if (rc < 0)
             return rc;
@@ -160,12 +164,15 @@ int comm_pull(struct comm *comm, const char *name, struct tensor *tensor, struct
     if (slice->role == SLICE_GRAD)
         return err_set(err, SL_EINVAL, "recv %s: it is a gradient", name);
     // A tensor of that shape keeps its memory, which may be a part of a larger one.
-    if (!tensor->data || tensor->dtype != slice->dtype || !dims_equal(&tensor->dims, &slice->dims)) {
+    if (!tensor->data || tensor->dtype != slice->dtype ||
+        !dims_equal(&tensor->dims, &slice->dims)) {
         rc = tensor_resize(tensor, slice->dtype, &slice->dims);
         if (rc < 0)
             return err_set(err, rc, "recv %s: %s", name, err_name(rc));
     }
-    put(comm, &(struct comm_command){.verb = COMM_PULL, .variable = slice->variable, .slice = slice->slice,
+    put(comm, &(struct comm_command){.verb = COMM_PULL,
+                                     .variable = slice->variable,
+                                     .slice = slice->slice,
                                      .dst = tensor->data});
     return 0;
 }
@@ -189,26 +196,30 @@ int comm_pin(struct comm *comm, uint64_t *out_step, struct err *err)
     return 0;
 }
 
-int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows, void *out, struct err *err)
+int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows, void *out,
+                   struct err *err)
 {
     const struct slice_var *found = slice_map_find(comm->map, var);
     if (!found || found->role == SLICE_GRAD)
         return err_set(err, SL_ENOENT, "%s: the servers have no such variable", var);
     int64_t height = found->dims.rank > 0 ? found->dims.d[0] : 1;
     if (row < 0 || rows < 0 || row > height || rows > height - row)
-        return err_set(err, SL_EINVAL, "%s: rows %" PRId64 "..+%" PRId64 " of %" PRId64, var, row, rows, height);
+        return err_set(err, SL_EINVAL, "%s: rows %" PRId64 "..+%" PRId64 " of %" PRId64, var, row,
+                       rows, height);
     uint64_t pinned;
     bool own = !comm->pinned;
     int rc = own ? comm_pin(comm, &pinned, err) : 0;
     if (rc < 0)
         return rc;
-    uint64_t row_bytes = (uint64_t)dims_product(&found->dims, 1, found->dims.rank) * dtype_bytes(found->dtype);
+    uint64_t row_bytes =
+        (uint64_t)dims_product(&found->dims, 1, found->dims.rank) * dtype_bytes(found->dtype);
     struct comm_part *parts = mem_must_calloc(found->slices_count + 1, sizeof *parts);
     size_t count = 0;
     size_t last = found->replicated && found->slices_count ? 1 : found->slices_count;
     for (size_t s = 0; s < last; s++) {
         const struct slice *slice = &found->slices[s];
-        int64_t first = found->replicated ? 0 : slice->row, end = first + (found->replicated ? height : slice->rows);
+        int64_t first = found->replicated ? 0 : slice->row,
+                end = first + (found->replicated ? height : slice->rows);
         int64_t from = row > first ? row : first, to = row + rows < end ? row + rows : end;
         if (from >= to || !row_bytes)
             continue;
@@ -225,7 +236,8 @@ int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows
         for (size_t p = 0; p < count && comm->map->vars[v] == found; p++)
             parts[p].variable = v;
     // The loop thread has the parts from the command until its answer.
-    struct comm_command command = {.verb = COMM_READ, .parts = parts, .parts_count = count, .asks = true};
+    struct comm_command command = {
+        .verb = COMM_READ, .parts = parts, .parts_count = count, .asks = true};
     rc = count ? ask(comm, &command, err) : 0;
     mem_free(parts);
     if (own) {
@@ -286,7 +298,8 @@ static void copy_options(struct comm *comm, const struct comm_options *options)
     for (int s = 0; s < options->servers; s++)
         comm->endpoints[s] = mem_must_strdup(options->endpoints[s]);
     comm->job_id = mem_must_strdup(options->job_id ? options->job_id : "");
-    comm->congestion = options->congestion && options->congestion[0] ? mem_must_strdup(options->congestion) : NULL;
+    comm->congestion =
+        options->congestion && options->congestion[0] ? mem_must_strdup(options->congestion) : NULL;
     comm->map = options->slices;
     slice_map_init(&comm->own_map);
     map_init(&comm->slices);
@@ -335,7 +348,7 @@ static void index_names(struct comm *comm)
         for (uint32_t s = 0; s < var->slices_count; s++) {
             comm->grads_count += var->role == SLICE_GRAD;
             if (map_get(&comm->slices, var->slices[s].name))
-                continue;               // a state's name is the same on every server
+                continue;   // a state's name is the same on every server
             struct comm_slice *slice = MEM_NEW(struct comm_slice);
             *slice = (struct comm_slice){
                 .variable = v,
@@ -373,7 +386,8 @@ static int ask(struct comm *comm, const struct comm_command *command, struct err
     gate_wait(comm->answer);
     uint64_t spent = clock_now_ns() - since;
     comm->wait_ns += spent;
-    if (command->verb == COMM_BARRIER || command->verb == COMM_FETCH || command->verb == COMM_COMMIT)
+    if (command->verb == COMM_BARRIER || command->verb == COMM_FETCH ||
+        command->verb == COMM_COMMIT)
         comm->wait_barrier_ns += spent;
     if (comm->answer_code < 0 && err)
         *err = comm->answer_err;
@@ -388,7 +402,8 @@ static int check_failed(const struct comm *comm, struct err *err)
     return code;
 }
 
-static struct comm_slice *find_slice(const struct comm *comm, const char *name, const char *what, struct err *err)
+static struct comm_slice *find_slice(const struct comm *comm, const char *name, const char *what,
+                                     struct err *err)
 {
     struct comm_slice *slice = map_get(&comm->slices, name);
     int trainer = -1;
@@ -406,20 +421,23 @@ static struct comm_slice *find_slice(const struct comm *comm, const char *name, 
     return NULL;
 }
 
-static int check_tensor(const struct comm_slice *slice, const char *name, const struct tensor *tensor, struct err *err)
+static int check_tensor(const struct comm_slice *slice, const char *name,
+                        const struct tensor *tensor, struct err *err)
 {
     char have[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX];
     if (tensor->dtype == slice->dtype && dims_equal(&tensor->dims, &slice->dims) && tensor->data)
         return 0;
-    return err_set(err, SL_EINVAL, "send %s: it has %s %s, the slice map says %s %s", name, dtype_name((int)tensor->dtype),
-                   dims_format(&tensor->dims, have), dtype_name((int)slice->dtype), dims_format(&slice->dims, want));
+    return err_set(err, SL_EINVAL, "send %s: it has %s %s, the slice map says %s %s", name,
+                   dtype_name((int)tensor->dtype), dims_format(&tensor->dims, have),
+                   dtype_name((int)slice->dtype), dims_format(&slice->dims, want));
 }
 
 // Waits for the end of the step (FETCH) or for its commit alone.
 static int wait_step(struct comm *comm, enum comm_verb verb, struct err *err)
 {
     int rc = ask(comm, &(struct comm_command){.verb = verb, .asks = true}, err);
-    if (rc < 0 || verb == COMM_COMMIT)      // after a commit recv may still follow: the step is not over
+    if (rc < 0 ||
+        verb == COMM_COMMIT)   // after a commit recv may still follow: the step is not over
         return rc;
     if (comm->barrier) {
         for (const struct map_entry *e = map_first(&comm->slices); e; e = map_next(e))
@@ -457,7 +475,8 @@ void comm_answer(struct comm *comm, int code, const struct err *why)
     gate_open(comm->answer);
 }
 
-void comm_fail(struct comm *comm, const struct comm_link *from, int code, const char *root, const char *prefix)
+void comm_fail(struct comm *comm, const struct comm_link *from, int code, const char *root,
+               const char *prefix)
 {
     if (atomic_load_explicit(&comm->failed, memory_order_relaxed) || comm->closing)
         return;

@@ -19,18 +19,18 @@ struct op_def;
 struct slice_map;
 struct tensor;
 
-#define COMM_READER (-1)                // trainer_id of a read-only client
+#define COMM_READER (-1)   // trainer_id of a read-only client
 
 struct comm_options {
-    const char *const *endpoints;       // "host:port", in slice_map's server order; copied
+    const char *const *endpoints;   // "host:port", in slice_map's server order; copied
     int servers;
-    const struct slice_map *slices;     // outlives the comm; NULL for a reader: the servers tell it
-    int trainer_id;                     // 0..trainers-1, or COMM_READER
-    const char *job_id;                 // NULL: none
-    uint64_t connect_timeout_ms;        // for the first connection; 0 = 600 000
-    uint64_t silent_ms;                 // a peer that says nothing for so long is dead; 0 = 10 000
-    uint64_t lost_ms;                   // a lost connection must be back by then; 0 = 4 000
-    const char *congestion;             // TCP congestion control, NULL: the system's ("" too)
+    const struct slice_map *slices;   // outlives the comm; NULL for a reader: the servers tell it
+    int trainer_id;                   // 0..trainers-1, or COMM_READER
+    const char *job_id;               // NULL: none
+    uint64_t connect_timeout_ms;      // for the first connection; 0 = 600 000
+    uint64_t silent_ms;               // a peer that says nothing for so long is dead; 0 = 10 000
+    uint64_t lost_ms;                 // a lost connection must be back by then; 0 = 4 000
+    const char *congestion;           // TCP congestion control, NULL: the system's ("" too)
     // What the comm is waiting for, about once a second while it waits: "waiting 1.0 s for
     // 127.0.0.1:6175: connection refused". May be NULL. Called on the loop thread.
     void (*waiting)(void *self, const char *text);
@@ -39,12 +39,12 @@ struct comm_options {
 
 // What the servers hold; all of them agree (comm_open checks).
 struct comm_welcome {
-    uint64_t step;                      // global step: how many were committed
+    uint64_t step;   // global step: how many were committed
     int64_t epoch;
-    bool loaded;                        // from a checkpoint, or fresh from the startup program
-    const char *digest;                 // of that checkpoint; "" when fresh
-    const char *progress;               // JSON text of the manifest, opaque here; "" when fresh
-    int trainers;                       // the job's N
+    bool loaded;            // from a checkpoint, or fresh from the startup program
+    const char *digest;     // of that checkpoint; "" when fresh
+    const char *progress;   // JSON text of the manifest, opaque here; "" when fresh
+    int trainers;           // the job's N
 };
 
 // Connects to all servers (waits for them with back-off until connect_timeout), says who we are,
@@ -58,7 +58,7 @@ void comm_close(struct comm *comm);
 const struct comm_welcome *comm_welcome(const struct comm *comm);
 const struct slice_map *comm_slices(const struct comm *comm);
 int comm_trainer_id(const struct comm *comm);
-uint64_t comm_step(const struct comm *comm);    // the step that is being made: 0-based, global
+uint64_t comm_step(const struct comm *comm);   // the step that is being made: 0-based, global
 
 // ---- one step. name is a slice's name in the slice_map; a gradient may carry ".trainer_<i>".
 // Queues the gradient of a slice (dense, the slice's shape). Blocks only while the bounded queue is
@@ -79,7 +79,8 @@ int comm_fetch_barrier(struct comm *comm, struct err *err);
 // training goes on. *out_step is its global step.
 int comm_pin(struct comm *comm, uint64_t *out_step, struct err *err);
 // Rows [row, row + rows) of the full variable called var (slice_map's name; role PARAM or STATE),
-// joined from its servers, into out: rows * row bytes. Pins only for the call when nothing is pinned.
+// joined from its servers, into out: rows * row bytes. Pins only for the call when nothing is
+// pinned.
 int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows, void *out,
                    struct err *err);
 int comm_unpin(struct comm *comm, struct err *err);
@@ -87,15 +88,15 @@ int comm_unpin(struct comm *comm, struct err *err);
 // ---- the end
 // This trainer has done its work. Returns when every server has taken note.
 int comm_complete(struct comm *comm, struct err *err);
-// This trainer gives up: tells every server why (they end the job with that text). No answer needed;
-// waits at most a second for the words to leave.
+// This trainer gives up: tells every server why (they end the job with that text). No answer
+// needed; waits at most a second for the words to leave.
 void comm_abort(struct comm *comm, const char *reason);
 
 struct comm_stats {
-    uint64_t steps;                     // fetch barriers that ended a step
+    uint64_t steps;   // fetch barriers that ended a step
     uint64_t bytes_sent, bytes_received;
-    uint64_t wait_ns;                   // time the caller spent blocked in push, barriers and reads
-    uint64_t wait_barrier_ns;           // of that: in barriers
+    uint64_t wait_ns;           // time the caller spent blocked in push, barriers and reads
+    uint64_t wait_barrier_ns;   // of that: in barriers
     uint64_t reconnects;
     uint64_t chunks_resent;
 };

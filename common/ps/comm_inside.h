@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of a comm, shared by comm.c (the caller's thread), comm_link.c (one server's connection),
-// comm_read.c (pins and reads) and comm_join.c (the opening). Nobody else includes this.
+// The inside of a comm, shared by comm.c (the caller's thread), comm_link.c (one server's
+// connection), comm_read.c (pins and reads) and comm_join.c (the opening). Nobody else includes
+// this.
 //
-// Two threads: the caller's and the loop's. They share the ring of commands (single producer, single
-// consumer), `failed` and the statistics; everything else belongs to one of them. A blocking call puts
-// a command that asks for an answer and waits at `answer`; the loop thread answers each exactly once.
+// Two threads: the caller's and the loop's. They share the ring of commands (single producer,
+// single consumer), `failed` and the statistics; everything else belongs to one of them. A blocking
+// call puts a command that asks for an answer and waits at `answer`; the loop thread answers each
+// exactly once.
 #pragma once
 
 #include <stdatomic.h>
@@ -21,14 +23,14 @@
 #include "common/ps/step.h"
 #include "common/wire/message.h"
 
-#define COMM_RING 1024              // commands; a full ring makes comm_push wait
+#define COMM_RING 1024   // commands; a full ring makes comm_push wait
 
-struct comm_slice {                 // by name, for the caller
+struct comm_slice {   // by name, for the caller
     uint32_t variable, slice;
     enum slice_role role;
     enum dtype dtype;
     struct dims dims;
-    bool pushed;                    // in this step
+    bool pushed;   // in this step
 };
 
 enum comm_verb {
@@ -37,7 +39,7 @@ enum comm_verb {
     COMM_BARRIER,
     COMM_PULL,
     COMM_FETCH,
-    COMM_COMMIT,                    // wait for the commit alone
+    COMM_COMMIT,   // wait for the commit alone
     COMM_PIN,
     COMM_READ,
     COMM_UNPIN,
@@ -49,12 +51,12 @@ enum comm_verb {
 struct comm_command {
     enum comm_verb verb;
     uint32_t variable, slice;
-    const void *data;               // PUSH
-    void *dst;                      // PULL
-    const char *text;               // ABORT
-    struct comm_part *parts;        // READ
+    const void *data;          // PUSH
+    void *dst;                 // PULL
+    const char *text;          // ABORT
+    struct comm_part *parts;   // READ
     size_t parts_count;
-    bool asks;                      // wants an answer
+    bool asks;   // wants an answer
 };
 
 // A part of a read: bytes [offset, offset + bytes) of a slice.
@@ -63,23 +65,23 @@ struct comm_part {
     uint32_t variable, slice;
     uint64_t offset, bytes, got;
     uint8_t *dst;
-    uint32_t request;               // 0: not asked yet
+    uint32_t request;   // 0: not asked yet
     bool done;
 };
 
 struct comm_link {
     struct comm *comm;
-    int server;                     // in slice_map order (a reader learns it from the welcome)
+    int server;   // in slice_map order (a reader learns it from the welcome)
     const char *endpoint;
     struct rpc_client *client;
-    struct conn *conn;              // NULL while not connected
+    struct conn *conn;   // NULL while not connected
     struct peer_link peer;
-    bool hello_sent, welcomed;      // on this connection
-    bool agreed;                    // it once joined the others (comm_join.c)
-    bool completed;                 // it has answered COMPLETE
-    uint64_t incarnation;           // granted
-    struct step_out pending;        // what was taken and did not fit (STEP_NOTHING: none)
-    struct message_welcome welcome; // the first one; texts below
+    bool hello_sent, welcomed;        // on this connection
+    bool agreed;                      // it once joined the others (comm_join.c)
+    bool completed;                   // it has answered COMPLETE
+    uint64_t incarnation;             // granted
+    struct step_out pending;          // what was taken and did not fit (STEP_NOTHING: none)
+    struct message_welcome welcome;   // the first one; texts below
     char *digest;
     uint64_t version;
     struct buf progress;
@@ -98,23 +100,23 @@ struct comm {
     bool reader;
     // ---- both threads
     struct comm_command ring[COMM_RING];
-    atomic_size_t head, tail;       // the caller puts at head, the loop takes at tail
-    atomic_bool draining;           // the drain job is posted
+    atomic_size_t head, tail;   // the caller puts at head, the loop takes at tail
+    atomic_bool draining;       // the drain job is posted
     atomic_bool room_wanted;
-    atomic_int failed;              // error code; failure is complete before it is set
+    atomic_int failed;   // error code; failure is complete before it is set
     struct err failure;
     struct gate *answer, *room;
     int answer_code;
     struct err answer_err;
     atomic_uint_least64_t bytes_sent, bytes_received, reconnects, resent, steps;
     // ---- the caller
-    struct map slices;              // name -> comm_slice
+    struct map slices;   // name -> comm_slice
     size_t grads_count, pushed;
-    bool barrier;                   // said in this step
-    bool cycle;                     // the step before ended with a fetch barrier
-    bool barrier_open;              // a barrier was said and no fetch barrier since
+    bool barrier;        // said in this step
+    bool cycle;          // the step before ended with a fetch barrier
+    bool barrier_open;   // a barrier was said and no fetch barrier since
     bool pinned;
-    uint64_t step_shown;            // comm_step
+    uint64_t step_shown;   // comm_step
     struct comm_welcome welcome;
     uint64_t wait_ns, wait_barrier_ns;
     bool completed;
@@ -124,14 +126,14 @@ struct comm {
     struct loop_timer *tick;
     struct step *step;
     const struct slice_map *map;
-    struct slice_map own_map;       // a reader's
+    struct slice_map own_map;   // a reader's
     struct comm_link *links;
     uint64_t incarnation, nonce;
-    enum comm_verb waiting;         // the command that waits for its answer
+    enum comm_verb waiting;   // the command that waits for its answer
     bool waits;
     uint64_t waits_since_ms, said_ms;
-    size_t inflight;                // pushed chunks that a connection still reads
-    struct comm_part *parts;        // of the read that goes on
+    size_t inflight;           // pushed chunks that a connection still reads
+    struct comm_part *parts;   // of the read that goes on
     size_t parts_count, parts_open;
     uint32_t next_request;
     uint64_t pin_version, pin_round;
@@ -144,9 +146,10 @@ struct comm {
 void comm_answer(struct comm *comm, int code, const struct err *why);
 // The comm is over: the waiting call gets this error, and every later one. Tells the servers (but
 // `from`, which knows) the root text.
-void comm_fail(struct comm *comm, const struct comm_link *from, int code, const char *root, const char *prefix);
+void comm_fail(struct comm *comm, const struct comm_link *from, int code, const char *root,
+               const char *prefix);
 void comm_check_done(struct comm *comm);
-void comm_conn_gone(struct comm *comm);     // a connection has closed
+void comm_conn_gone(struct comm *comm);   // a connection has closed
 
 // ---- comm_link.c
 int comm_link_open(struct comm_link *link, struct err *err);
@@ -159,8 +162,8 @@ void comm_link_count(struct comm_link *link);
 // ---- comm_join.c
 // A welcome (and its progress, and a reader's inventory) is complete.
 void comm_join_check(struct comm *comm);
-int comm_join_inventory(struct comm_link *link, const struct frame *header, const struct message_inventory *page,
-                        struct err *err);
+int comm_join_inventory(struct comm_link *link, const struct frame *header,
+                        const struct message_inventory *page, struct err *err);
 
 // ---- comm_read.c
 void comm_read_pin(struct comm *comm);
@@ -171,5 +174,6 @@ void comm_read_lost(struct comm_link *link);
 void comm_read_pinned(struct comm_link *link, uint64_t version);
 void comm_read_refused(struct comm_link *link, uint32_t request, int code, const char *text);
 void *comm_read_place(struct comm_link *link, const struct frame *header);
-void comm_read_data(struct comm_link *link, const struct frame *header, const void *dst, bool sound);
+void comm_read_data(struct comm_link *link, const struct frame *header, const void *dst,
+                    bool sound);
 bool comm_read_owns(uint32_t request);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The opening of a comm: every server has said welcome, and they must agree (the same checkpoint, the
-// same step, the same incarnation of this trainer). A reader also learns the slice map. Owner: the loop thread.
+// The opening of a comm: every server has said welcome, and they must agree (the same checkpoint,
+// the same step, the same incarnation of this trainer). A reader also learns the slice map. Owner:
+// the loop thread.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,7 @@ void comm_join_check(struct comm *comm)
         return;
     int rc = order_reader(comm, &err) ? 0 : err.code;
     if (rc >= 0 && !comm->reader && !agree_incarnation(comm))
-        return;                         // the others are asked again
+        return;   // the others are asked again
     if (rc >= 0)
         rc = compare(comm, &err);
     if (rc >= 0 && comm->reader && !comm->links[0].inventory_done) {
@@ -42,8 +43,8 @@ void comm_join_check(struct comm *comm)
     finish(comm);
 }
 
-int comm_join_inventory(struct comm_link *link, const struct frame *header, const struct message_inventory *page,
-                        struct err *err)
+int comm_join_inventory(struct comm_link *link, const struct frame *header,
+                        const struct message_inventory *page, struct err *err)
 {
     struct comm *comm = link->comm;
     struct slice_map *map = &comm->own_map;
@@ -55,17 +56,21 @@ int comm_join_inventory(struct comm_link *link, const struct frame *header, cons
         const struct message_inventory_var *from = &page->vars[i];
         struct slice_var *var = map->vars_count ? map->vars[map->vars_count - 1] : NULL;
         if (from->slices_first == 0) {
-            if (from->role > SLICE_GRAD || from->index != map->vars_count || (int)page->servers != comm->servers)
-                return err_set(err, SL_EFORMAT, "inventory: variable %u (%s) is out of order", from->index, from->name);
-            var = slice_map_add(map, from->name, (enum slice_role)from->role, from->param[0] ? from->param : NULL,
-                                from->dtype, &from->dims);
+            if (from->role > SLICE_GRAD || from->index != map->vars_count ||
+                (int)page->servers != comm->servers)
+                return err_set(err, SL_EFORMAT, "inventory: variable %u (%s) is out of order",
+                               from->index, from->name);
+            var = slice_map_add(map, from->name, (enum slice_role)from->role,
+                                from->param[0] ? from->param : NULL, from->dtype, &from->dims);
             var->replicated = from->replicated;
-        } else if (!var || !str_eq(var->name, from->name) || from->slices_first != var->slices_count) {
-            return err_set(err, SL_EFORMAT, "inventory: slices of %s do not fit together", from->name);
+        } else if (!var || !str_eq(var->name, from->name) ||
+                   from->slices_first != var->slices_count) {
+            return err_set(err, SL_EFORMAT, "inventory: slices of %s do not fit together",
+                           from->name);
         }
         for (size_t s = 0; s < from->slices_count; s++)
-            slice_var_add(var, (int)from->slices[s].server, from->slices[s].row, from->slices[s].rows,
-                          from->slices[s].name);
+            slice_var_add(var, (int)from->slices[s].server, from->slices[s].row,
+                          from->slices[s].rows, from->slices[s].name);
     }
     if (!(header->flags & FRAME_LAST))
         return 0;
@@ -96,11 +101,12 @@ static bool order_reader(struct comm *comm, struct err *err)
     for (int s = 0; rc == 0 && s < comm->servers; s++) {
         struct comm_link *link = &comm->links[s];
         if (link->welcome.servers != (uint32_t)comm->servers)
-            rc = err_set(err, SL_EINVAL, "%s belongs to a job with %u servers, but %d endpoints were given",
+            rc = err_set(err, SL_EINVAL,
+                         "%s belongs to a job with %u servers, but %d endpoints were given",
                          link->endpoint, link->welcome.servers, comm->servers);
         else if (seen[link->welcome.server_index])
-            rc = err_set(err, SL_EINVAL, "%s is server %u of its job, and so is another endpoint", link->endpoint,
-                         link->welcome.server_index);
+            rc = err_set(err, SL_EINVAL, "%s is server %u of its job, and so is another endpoint",
+                         link->endpoint, link->welcome.server_index);
         if (rc == 0) {
             seen[link->welcome.server_index] = true;
             link->server = (int)link->welcome.server_index;
@@ -136,20 +142,23 @@ static int compare(const struct comm *comm, struct err *err)
         const struct comm_link *b = &comm->links[s];
         if (a->welcome.origin != b->welcome.origin)
             return err_set(err, SL_EMISMATCH,
-                           "%s was loaded from a checkpoint and %s is fresh: start all servers from the same checkpoint",
+                           "%s was loaded from a checkpoint and %s is fresh: start all servers "
+                           "from the same checkpoint",
                            (a->welcome.origin == MESSAGE_LOADED ? a : b)->endpoint,
                            (a->welcome.origin == MESSAGE_LOADED ? b : a)->endpoint);
         if (!str_eq(a->welcome.digest, b->welcome.digest))
             return err_set(err, SL_EMISMATCH,
-                           "the servers hold different checkpoints: %s has %.16s (step %" PRIu64 "), %s has %.16s (step %" PRIu64
+                           "the servers hold different checkpoints: %s has %.16s (step %" PRIu64
+                           "), %s has %.16s (step %" PRIu64
                            "); start all servers from the same one",
-                           a->endpoint, a->welcome.digest, a->version, b->endpoint, b->welcome.digest,
-                           b->version);
+                           a->endpoint, a->welcome.digest, a->version, b->endpoint,
+                           b->welcome.digest, b->version);
         // A reader may meet a running job, whose servers differ by a step now and then.
         if (!comm->reader && (a->version != b->version || a->welcome.epoch != b->welcome.epoch))
             return err_set(err, SL_EMISMATCH,
-                           "the servers stand at different steps: %s at %" PRIu64 ", %s at %" PRIu64, a->endpoint,
-                           a->version, b->endpoint, b->version);
+                           "the servers stand at different steps: %s at %" PRIu64
+                           ", %s at %" PRIu64,
+                           a->endpoint, a->version, b->endpoint, b->version);
     }
     return 0;
 }

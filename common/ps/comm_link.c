@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A comm's connection to one server: hello and welcome, what leaves (step_take decides), what comes in,
-// heartbeats, and how long a lost server is waited for. Owner: the loop thread.
+// A comm's connection to one server: hello and welcome, what leaves (step_take decides), what comes
+// in, heartbeats, and how long a lost server is waited for. Owner: the loop thread.
 //
-// rpc_client makes the connection again after a loss; the deadline that counts is peer_link's, which
-// begins at the loss and ends with a welcome (a stopped server's kernel still accepts connections).
+// rpc_client makes the connection again after a loss; the deadline that counts is peer_link's,
+// which begins at the loss and ends with a welcome (a stopped server's kernel still accepts
+// connections).
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "common/net/rpc_client.h"
 #include "common/ps/comm_inside.h"
 
-#define LINK_CONNECT_SLACK_MS 5000      // peer_link judges first
+#define LINK_CONNECT_SLACK_MS 5000   // peer_link judges first
 #define LINK_SAY_MS 900
 
 static void on_connected(void *self, struct conn *conn);
@@ -23,14 +24,16 @@ static void on_failed(void *self, const struct err *why);
 static void on_closed(void *self, struct conn *conn, const struct err *why);
 static int on_place(void *self, const struct frame *header, void **out_dst, struct err *err);
 static int on_chunk(void *self, const struct frame *header, void *dst, bool sound, struct err *err);
-static int on_message(void *self, const struct frame *header, const struct message *message, struct err *err);
+static int on_message(void *self, const struct frame *header, const struct message *message,
+                      struct err *err);
 static void on_room(void *self);
-static int take_welcome(struct comm_link *link, const struct frame *header, const struct message_welcome *welcome,
-                        struct err *err);
+static int take_welcome(struct comm_link *link, const struct frame *header,
+                        const struct message_welcome *welcome, struct err *err);
 static int take_welcome_back(struct comm_link *link, const struct frame *header, struct err *err);
-static int take_progress(struct comm_link *link, const struct frame *header, const struct message_progress *page,
-                         struct err *err);
-static void take_refused(struct comm_link *link, const struct frame *header, const struct message_refused *refused);
+static int take_progress(struct comm_link *link, const struct frame *header,
+                         const struct message_progress *page, struct err *err);
+static void take_refused(struct comm_link *link, const struct frame *header,
+                         const struct message_refused *refused);
 static void take_end(struct comm_link *link, const struct message_end *end);
 static void take_heartbeat(struct comm_link *link, const struct message_heartbeat *heartbeat);
 static bool send_out(struct comm_link *link, const struct step_out *out);
@@ -38,10 +41,14 @@ static void on_released(void *arg, bool written);
 static void fail_link(struct comm_link *link, int code, const char *what);
 
 static const struct rpc_client_ops link_ops = {
-    .conn = {
-        .session = {.place = on_place, .on_chunk = on_chunk, .on_message = on_message, .on_room = on_room},
-        .on_closed = on_closed,
-    },
+    .conn =
+        {
+            .session = {.place = on_place,
+                        .on_chunk = on_chunk,
+                        .on_message = on_message,
+                        .on_room = on_room},
+            .on_closed = on_closed,
+        },
     .on_connected = on_connected,
     .on_waiting = on_waiting,
     .on_failed = on_failed,
@@ -61,11 +68,12 @@ int comm_link_open(struct comm_link *link, struct err *err)
         .connect_timeout_ms = small_ms(connect_ms + LINK_CONNECT_SLACK_MS),
         .reconnect_timeout_ms = small_ms(connect_ms + o->lost_ms + LINK_CONNECT_SLACK_MS),
         .backoff_max_ms = 1000,
-        .conn = {
-            .congestion = link->comm->congestion,
-            .silence_ms = small_ms(o->silent_ms),
-            .stall_ms = small_ms(o->silent_ms),
-        },
+        .conn =
+            {
+                .congestion = link->comm->congestion,
+                .silence_ms = small_ms(o->silent_ms),
+                .stall_ms = small_ms(o->silent_ms),
+            },
     };
     peer_link_init(&link->peer, connect_ms, o->lost_ms, loop_now_ms(link->comm->loop));
     link->client = rpc_client_new(link->comm->loop, &options, &link_ops, link, err);
@@ -100,13 +108,16 @@ void comm_link_tick(struct comm_link *link, uint64_t now_ms)
     char text[PEER_WHY_MAX + 64], said[PEER_WHY_MAX + 256];
     if (peer_link_says(&link->peer, now_ms, text, sizeof text) && comm->options.waiting) {
         const char *rest = strchr(text, ':');
-        snprintf(said, sizeof said, "%.*s for %s%s", (int)(rest ? rest - text : 0), text, link->endpoint, rest ? rest : "");
+        snprintf(said, sizeof said, "%.*s for %s%s", (int)(rest ? rest - text : 0), text,
+                 link->endpoint, rest ? rest : "");
         comm->options.waiting(comm->options.self, said);
     }
     if (link->conn && link->welcomed && now_ms >= link->spoke_ms + PEER_HEARTBEAT_MS) {
         link->spoke_ms = now_ms;
-        struct message message = {.type = FRAME_HEARTBEAT, .heartbeat = {.sent_ms = now_ms, .echo_ms = link->echo_ms}};
-        struct frame header = {.type = FRAME_HEARTBEAT, .incarnation = link->incarnation,
+        struct message message = {.type = FRAME_HEARTBEAT,
+                                  .heartbeat = {.sent_ms = now_ms, .echo_ms = link->echo_ms}};
+        struct frame header = {.type = FRAME_HEARTBEAT,
+                               .incarnation = link->incarnation,
                                .step = comm->step ? step_number(comm->step) : 0};
         (void)conn_send_message(link->conn, &header, &message, NULL);
     }
@@ -116,7 +127,8 @@ void comm_link_tell_end(struct comm_link *link, enum frame_type type, int code, 
 {
     if (!link->conn || !link->hello_sent)
         return;
-    struct frame header = {.type = type, .incarnation = link->incarnation,
+    struct frame header = {.type = type,
+                           .incarnation = link->incarnation,
                            .step = link->comm->step ? step_number(link->comm->step) : 0};
     struct message message = {.type = type};
     if (type != FRAME_COMPLETE)
@@ -155,13 +167,14 @@ static void on_connected(void *self, struct conn *conn)
     snprintf(place, sizeof place, "host %s pid %ld", host, (long)getpid());
     struct message message = {
         .type = FRAME_HELLO,
-        .hello = {
-            .protocol = FRAME_VERSION,
-            .role = comm->reader ? MESSAGE_READER : MESSAGE_TRAINER,
-            .job_id = comm->job_id,
-            .place = place,
-            .nonce = comm->nonce,
-        },
+        .hello =
+            {
+                .protocol = FRAME_VERSION,
+                .role = comm->reader ? MESSAGE_READER : MESSAGE_TRAINER,
+                .job_id = comm->job_id,
+                .place = place,
+                .nonce = comm->nonce,
+            },
     };
     if (!comm->reader) {
         message.hello.topology = slice_map_hash(comm->map);
@@ -208,16 +221,18 @@ static void on_closed(void *self, struct conn *conn, const struct err *why)
     comm_conn_gone(comm);
 }
 
-static int take_welcome(struct comm_link *link, const struct frame *header, const struct message_welcome *welcome,
-                        struct err *err)
+static int take_welcome(struct comm_link *link, const struct frame *header,
+                        const struct message_welcome *welcome, struct err *err)
 {
     struct comm *comm = link->comm;
     if (link->welcomed)
         return err_set(err, SL_EFORMAT, "a second welcome");
     if (welcome->server_index >= welcome->servers || welcome->servers == 0)
-        return err_set(err, SL_EFORMAT, "welcome of server %u of %u", welcome->server_index, welcome->servers);
+        return err_set(err, SL_EFORMAT, "welcome of server %u of %u", welcome->server_index,
+                       welcome->servers);
     if (!comm->reader && welcome->server_index != (uint32_t)link->server)
-        return err_set(err, SL_EFORMAT, "it is server %u and not %d", welcome->server_index, link->server);
+        return err_set(err, SL_EFORMAT, "it is server %u and not %d", welcome->server_index,
+                       link->server);
     link->welcomed = true;
     peer_link_welcomed(&link->peer);
     link->spoke_ms = loop_now_ms(comm->loop);
@@ -248,7 +263,8 @@ static int take_welcome_back(struct comm_link *link, const struct frame *header,
         uint64_t step = step_number(comm->step);
         if (header->step != step && !(header->step == step + 1 && step_has_barrier(comm->step))) {
             char text[128];
-            snprintf(text, sizeof text, "it came back with version %" PRIu64 " while this trainer is at step %" PRIu64,
+            snprintf(text, sizeof text,
+                     "it came back with version %" PRIu64 " while this trainer is at step %" PRIu64,
                      header->step, step);
             fail_link(link, SL_EMISMATCH, text);
             return err_set(err, SL_EMISMATCH, "%s", text);
@@ -261,11 +277,11 @@ static int take_welcome_back(struct comm_link *link, const struct frame *header,
     return 0;
 }
 
-static int take_progress(struct comm_link *link, const struct frame *header, const struct message_progress *page,
-                         struct err *err)
+static int take_progress(struct comm_link *link, const struct frame *header,
+                         const struct message_progress *page, struct err *err)
 {
     if (link->agreed)
-        return 0;                       // told again after a come-back
+        return 0;   // told again after a come-back
     if (header->offset != link->progress.bytes ||
         link->progress.bytes + page->text_bytes > link->welcome.progress_bytes)
         return err_set(err, SL_EFORMAT, "progress pages do not fit together");
@@ -281,12 +297,13 @@ static int on_place(void *self, const struct frame *header, void **out_dst, stru
 {
     struct comm_link *link = self;
     if (header->type != FRAME_DATA)
-        return err_set(err, SL_EFORMAT, "%s is not for a client", frame_type_name((int)header->type));
+        return err_set(err, SL_EFORMAT, "%s is not for a client",
+                       frame_type_name((int)header->type));
     if (comm_read_owns(header->request))
         *out_dst = comm_read_place(link, header);
     else if (link->comm->step)
-        *out_dst = step_place(link->comm->step, link->server, header->request, header->variable, header->slice,
-                              header->step, header->offset, header->body_bytes);
+        *out_dst = step_place(link->comm->step, link->server, header->request, header->variable,
+                              header->slice, header->step, header->offset, header->body_bytes);
     return 0;
 }
 
@@ -302,22 +319,25 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     if (!comm->step)
         return 0;
     bool last = header->flags & FRAME_LAST;
-    step_data(comm->step, link->server, header->request, header->variable, header->slice, header->body_bytes, dst,
-              sound, last);
+    step_data(comm->step, link->server, header->request, header->variable, header->slice,
+              header->body_bytes, dst, sound, last);
     if (!sound)
-        comm_link_pump(link);           // asks again
+        comm_link_pump(link);   // asks again
     else if (last)
         comm_check_done(comm);
     return 0;
 }
 
-static int on_message(void *self, const struct frame *header, const struct message *message, struct err *err)
+static int on_message(void *self, const struct frame *header, const struct message *message,
+                      struct err *err)
 {
     struct comm_link *link = self;
     struct comm *comm = link->comm;
     int rc = 0;
-    if (!link->welcomed && message->type != FRAME_WELCOME && message->type != FRAME_REFUSED && message->type != FRAME_FATAL)
-        return err_set(err, SL_EFORMAT, "%s before the welcome", frame_type_name((int)message->type));
+    if (!link->welcomed && message->type != FRAME_WELCOME && message->type != FRAME_REFUSED &&
+        message->type != FRAME_FATAL)
+        return err_set(err, SL_EFORMAT, "%s before the welcome",
+                       frame_type_name((int)message->type));
     switch (message->type) {
     case FRAME_WELCOME:
         return take_welcome(link, header, &message->welcome, err);
@@ -330,9 +350,9 @@ static int on_message(void *self, const struct frame *header, const struct messa
         return comm_join_inventory(link, header, &message->inventory, err);
     case FRAME_MISSING:
         if (!comm->step)
-            return 0;                   // not joined yet: nothing was pushed, so all is missing
-        rc = step_missing(comm->step, link->server, header->step, message->ranges.items, message->ranges.count,
-                          header->flags & FRAME_LAST, err);
+            return 0;   // not joined yet: nothing was pushed, so all is missing
+        rc = step_missing(comm->step, link->server, header->step, message->ranges.items,
+                          message->ranges.count, header->flags & FRAME_LAST, err);
         break;
     case FRAME_PARTIALS:
         if (comm->step)
@@ -364,7 +384,8 @@ static int on_message(void *self, const struct frame *header, const struct messa
     case FRAME_FETCHED:
         break;
     default:
-        return err_set(err, SL_EFORMAT, "%s is not for a client", frame_type_name((int)message->type));
+        return err_set(err, SL_EFORMAT, "%s is not for a client",
+                       frame_type_name((int)message->type));
     }
     if (rc < 0) {
         fail_link(link, rc, err->text);
@@ -379,7 +400,8 @@ static void on_room(void *self)
     comm_link_pump(self);
 }
 
-static void take_refused(struct comm_link *link, const struct frame *header, const struct message_refused *refused)
+static void take_refused(struct comm_link *link, const struct frame *header,
+                         const struct message_refused *refused)
 {
     struct comm *comm = link->comm;
     if (link->welcomed && comm_read_owns(header->request)) {
@@ -395,7 +417,7 @@ static void take_end(struct comm_link *link, const struct message_end *end)
 {
     char prefix[LIMIT_NAME_BYTES / 8];
     snprintf(prefix, sizeof prefix, "%s ended the job: ", link->endpoint);
-    link->comm->joined = true;          // everybody else must hear it too
+    link->comm->joined = true;   // everybody else must hear it too
     comm_fail(link->comm, link, end->code < 0 ? end->code : SL_ECLOSED, end->text, prefix);
 }
 
@@ -408,7 +430,7 @@ static void take_heartbeat(struct comm_link *link, const struct message_heartbea
         return;
     for (size_t i = 0; i < heartbeat->waiting_count; i++)
         if (!comm->reader && heartbeat->waiting_for[i] == (uint32_t)comm->options.trainer_id)
-            return;                     // it waits for us; we are on the way
+            return;   // it waits for us; we are on the way
     comm->said_ms = now_ms;
     comm->options.waiting(comm->options.self, heartbeat->text);
 }
@@ -427,8 +449,11 @@ static bool send_out(struct comm_link *link, const struct step_out *out)
         header.variable = out->variable;
         header.slice = out->slice;
         header.offset = out->offset;
-        struct session_chunk chunk = {
-            .header = header, .body = out->data, .body_bytes = out->bytes, .release = on_released, .arg = comm};
+        struct session_chunk chunk = {.header = header,
+                                      .body = out->data,
+                                      .body_bytes = out->bytes,
+                                      .release = on_released,
+                                      .arg = comm};
         rc = conn_send_chunk(link->conn, &chunk);
         if (rc == SL_EAGAIN)
             link->pending = *out;
@@ -447,9 +472,10 @@ static bool send_out(struct comm_link *link, const struct step_out *out)
         break;
     case STEP_COMMIT:
         message.type = FRAME_COMMIT_STEP;
-        message.commit_step = (struct message_commit_step){.decision = (enum message_decision)out->decision,
-                                                           .items = out->partials,
-                                                           .count = out->partials_count};
+        message.commit_step =
+            (struct message_commit_step){.decision = (enum message_decision)out->decision,
+                                         .items = out->partials,
+                                         .count = out->partials_count};
         break;
     case STEP_NOTHING:
         return true;
@@ -483,18 +509,26 @@ static void fail_link(struct comm_link *link, int code, const char *what)
     const char *waited = "nothing in particular";
     if (comm->waits) {
         static const char *const names[] = {
-            [COMM_OPEN] = "its welcome", [COMM_BARRIER] = "its commit", [COMM_FETCH] = "its commit and values",
-            [COMM_COMMIT] = "its commit", [COMM_PIN] = "a version to save", [COMM_READ] = "values to save",
-            [COMM_COMPLETE] = "the end of the job", [COMM_CLOSE] = "the end",
+            [COMM_OPEN] = "its welcome",
+            [COMM_BARRIER] = "its commit",
+            [COMM_FETCH] = "its commit and values",
+            [COMM_COMMIT] = "its commit",
+            [COMM_PIN] = "a version to save",
+            [COMM_READ] = "values to save",
+            [COMM_COMPLETE] = "the end of the job",
+            [COMM_CLOSE] = "the end",
         };
         waited = names[comm->waiting] ? names[comm->waiting] : waited;
     }
     if (!comm->joined)
         snprintf(text, sizeof text, "server %s: %s", link->endpoint, what);
     else if (comm->reader)
-        snprintf(text, sizeof text, "lost server %s (waited for %s): %s", link->endpoint, waited, what);
+        snprintf(text, sizeof text, "lost server %s (waited for %s): %s", link->endpoint, waited,
+                 what);
     else
-        snprintf(text, sizeof text, "trainer %d lost server %s at step %" PRIu64 " (waited for %s): %s",
-                 comm->options.trainer_id, link->endpoint, comm->step ? step_number(comm->step) : 0, waited, what);
+        snprintf(text, sizeof text,
+                 "trainer %d lost server %s at step %" PRIu64 " (waited for %s): %s",
+                 comm->options.trainer_id, link->endpoint, comm->step ? step_number(comm->step) : 0,
+                 waited, what);
     comm_fail(comm, link, code, text, NULL);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pins and reads of the servers' state. Owner: the loop thread.
 //
-// Servers commit a step one after another, so "now" may be two versions: every server pins what it has,
-// the highest version is then asked of the others (they reach it soon, and pin it in passing), and
-// when one has gone past it, all is asked again. A read asks each part with a request of its own; its chunks
-// come in order, and what does not continue is asked for again.
+// Servers commit a step one after another, so "now" may be two versions: every server pins what it
+// has, the highest version is then asked of the others (they reach it soon, and pin it in passing),
+// and when one has gone past it, all is asked again. A read asks each part with a request of its
+// own; its chunks come in order, and what does not continue is asked for again.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,14 +12,15 @@
 #include "common/net/conn.h"
 #include "common/ps/comm_inside.h"
 
-#define READ_REQUESTS 0x80000000u       // upper half: reads and pins; lower half: a step's pulls
+#define READ_REQUESTS 0x80000000u   // upper half: reads and pins; lower half: a step's pulls
 #define READ_PIN_ROUNDS 50
 
 static void send_pin(struct comm_link *link, uint64_t version);
 static void send_unpin(struct comm_link *link);
 static void compare_pins(struct comm *comm);
 static void ask_part(struct comm *comm, struct comm_part *part);
-static struct comm_part *find_part(const struct comm *comm, const struct comm_link *link, const struct frame *header);
+static struct comm_part *find_part(const struct comm *comm, const struct comm_link *link,
+                                   const struct frame *header);
 static struct comm_link *link_of(const struct comm *comm, int server);
 
 bool comm_read_owns(uint32_t request)
@@ -132,7 +133,9 @@ static void send_pin(struct comm_link *link, uint64_t version)
     link->pin_asked = true;
     link->pinned = false;
     link->pin_version = version;
-    struct frame header = {.type = FRAME_PIN, .request = fresh_request(link->comm), .step = version,
+    struct frame header = {.type = FRAME_PIN,
+                           .request = fresh_request(link->comm),
+                           .step = version,
                            .incarnation = link->incarnation};
     if (link->conn && link->welcomed)
         (void)conn_send_plain(link->conn, &header, NULL);
@@ -140,7 +143,8 @@ static void send_pin(struct comm_link *link, uint64_t version)
 
 static void send_unpin(struct comm_link *link)
 {
-    struct frame header = {.type = FRAME_UNPIN, .step = link->pin_version, .incarnation = link->incarnation};
+    struct frame header = {
+        .type = FRAME_UNPIN, .step = link->pin_version, .incarnation = link->incarnation};
     if (link->conn && link->welcomed && link->pin_asked)
         (void)conn_send_plain(link->conn, &header, NULL);
     link->pin_asked = link->pinned = false;
@@ -172,16 +176,20 @@ static void compare_pins(struct comm *comm)
 static void ask_part(struct comm *comm, struct comm_part *part)
 {
     struct comm_link *link = link_of(comm, part->server);
-    struct message_range range = {part->variable, part->slice, part->offset + part->got, part->bytes - part->got};
+    struct message_range range = {part->variable, part->slice, part->offset + part->got,
+                                  part->bytes - part->got};
     struct message message = {.type = FRAME_PULL, .ranges = {.items = &range, .count = 1}};
     part->request = fresh_request(comm);
-    struct frame header = {.type = FRAME_PULL, .request = part->request, .step = link->pin_version,
+    struct frame header = {.type = FRAME_PULL,
+                           .request = part->request,
+                           .step = link->pin_version,
                            .incarnation = link->incarnation};
     if (link->conn && link->welcomed && link->pinned)
         (void)conn_send_message(link->conn, &header, &message, NULL);
 }
 
-static struct comm_part *find_part(const struct comm *comm, const struct comm_link *link, const struct frame *header)
+static struct comm_part *find_part(const struct comm *comm, const struct comm_link *link,
+                                   const struct frame *header)
 {
     for (size_t p = 0; p < comm->parts_count; p++) {
         struct comm_part *part = &comm->parts[p];

@@ -19,14 +19,14 @@ struct shard;
 struct state;
 
 struct handler_options {
-    struct loop *loop;                      // all outlive the handler
+    struct loop *loop;   // all outlive the handler
     const struct shard *shard;
     struct state *state;
     struct round *round;
     struct apply *apply;
-    const struct serve_options *serve;      // deadlines, origin, callbacks
+    const struct serve_options *serve;   // deadlines, origin, callbacks
     uint64_t topology;
-    uint32_t frame_bytes;                   // of replies
+    uint32_t frame_bytes;   // of replies
     // The end: 0 (every trainer has completed, every connection is closed) or why->code.
     void (*on_end)(void *self, const struct err *why);
     void *self;

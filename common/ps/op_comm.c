@@ -13,7 +13,9 @@ static int send_kernel(struct op_ctx *ctx)
     for (size_t i = 0; x && i < ctx->in[0].count; i++) {
         const struct variable *var = ctx->in[0].vars[i];
         if (!var || var->kind == VARIABLE_SELECTED_ROWS)
-            return err_set(ctx->err, SL_EUNSUPPORTED, "%s: sparse gradients do not work with servers so far", x->args.items[i]);
+            return err_set(ctx->err, SL_EUNSUPPORTED,
+                           "%s: sparse gradients do not work with servers so far",
+                           x->args.items[i]);
         if (var->kind != VARIABLE_TENSOR)
             return err_set(ctx->err, SL_EUSAGE, "%s has no value", x->args.items[i]);
         int rc = comm_push(ctx->host, x->args.items[i], &var->tensor, ctx->err);
@@ -27,7 +29,8 @@ static int recv_kernel(struct op_ctx *ctx)
 {
     const struct op_slot *out = op_desc_output(ctx->desc, "Out");
     for (size_t i = 0; out && i < ctx->out[0].count; i++) {
-        int rc = comm_pull(ctx->host, out->args.items[i], variable_tensor(ctx->out[0].vars[i]), ctx->err);
+        int rc = comm_pull(ctx->host, out->args.items[i], variable_tensor(ctx->out[0].vars[i]),
+                           ctx->err);
         if (rc < 0)
             return rc;
     }
@@ -46,7 +49,8 @@ static int fetch_barrier_kernel(struct op_ctx *ctx)
 
 // Control variables order the ops in Fluid; here the order of the block does, so they are optional.
 static const struct op_slot_def x_inputs[] = {{"X", OP_SLOT_LIST | OP_SLOT_OPTIONAL}, {NULL, 0}};
-static const struct op_slot_def out_outputs[] = {{"Out", OP_SLOT_LIST | OP_SLOT_OPTIONAL}, {NULL, 0}};
+static const struct op_slot_def out_outputs[] = {{"Out", OP_SLOT_LIST | OP_SLOT_OPTIONAL},
+                                                 {NULL, 0}};
 static const struct op_attr_def no_attrs[] = {{.name = NULL}};
 
 #define COMM_OP(name)                                                                              \

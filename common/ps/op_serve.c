@@ -8,7 +8,8 @@ static int listen_and_serv(struct op_ctx *ctx)
     return serve_run(ctx->host, ctx->err);
 }
 
-static const struct op_slot_def serve_inputs[] = {{"X", OP_SLOT_LIST | OP_SLOT_OPTIONAL}, {NULL, 0}};
+static const struct op_slot_def serve_inputs[] = {{"X", OP_SLOT_LIST | OP_SLOT_OPTIONAL},
+                                                  {NULL, 0}};
 static const struct op_slot_def no_outputs[] = {{NULL, 0}};
 static const struct op_attr_def no_attrs[] = {{.name = NULL}};
 

@@ -29,11 +29,13 @@ void peer_table_deinit(struct peer_table *table)
     memset(table, 0, sizeof *table);
 }
 
-int peer_hello(struct peer_table *table, int trainer, uint64_t wish, uint64_t nonce, const char *address,
-               uint64_t now_ms, int64_t wall_s, uint64_t *out_incarnation, struct err *err)
+int peer_hello(struct peer_table *table, int trainer, uint64_t wish, uint64_t nonce,
+               const char *address, uint64_t now_ms, int64_t wall_s, uint64_t *out_incarnation,
+               struct err *err)
 {
     if (trainer < 0 || trainer >= table->count)
-        return err_set(err, SL_EREFUSED, "trainer id %d: this job has trainers 0..%d", trainer, table->count - 1);
+        return err_set(err, SL_EREFUSED, "trainer id %d: this job has trainers 0..%d", trainer,
+                       table->count - 1);
     struct peer *peer = &table->items[trainer];
     bool same = peer->incarnation && peer->nonce == nonce;
     if (peer->state == PEER_HERE && !same)
@@ -44,13 +46,16 @@ int peer_hello(struct peer_table *table, int trainer, uint64_t wish, uint64_t no
         return err_set(err, SL_EREFUSED, "trainer %d has completed its work in this job", trainer);
     if (!same && peer->pushed && !table->rejoin)
         return err_set(err, SL_EREFUSED,
-                       "trainer %d has already worked in this job (from %s, %s); another process cannot go on for it",
+                       "trainer %d has already worked in this job (from %s, %s); another process "
+                       "cannot go on for it",
                        trainer, peer->address, peer->why);
     if (same && wish && wish < peer->incarnation)
-        return err_set(err, SL_EREFUSED, "trainer %d: incarnation %" PRIu64 " is over, %" PRIu64 " is here", trainer,
+        return err_set(err, SL_EREFUSED,
+                       "trainer %d: incarnation %" PRIu64 " is over, %" PRIu64 " is here", trainer,
                        wish, peer->incarnation);
     if (!same && wish && wish <= peer->incarnation)
-        return err_set(err, SL_EREFUSED, "trainer %d: incarnation %" PRIu64 " was seen with another nonce", trainer,
+        return err_set(err, SL_EREFUSED,
+                       "trainer %d: incarnation %" PRIu64 " was seen with another nonce", trainer,
                        wish);
     uint64_t granted = same ? peer->incarnation : peer->incarnation + 1;
     peer->incarnation = wish > granted ? wish : granted;
@@ -118,7 +123,8 @@ bool peer_all_here(const struct peer_table *table)
     return true;
 }
 
-void peer_describe(const struct peer_table *table, int trainer, uint64_t now_ms, char *out, size_t out_bytes)
+void peer_describe(const struct peer_table *table, int trainer, uint64_t now_ms, char *out,
+                   size_t out_bytes)
 {
     const struct peer *peer = &table->items[trainer];
     if (peer->state == PEER_ABSENT) {
@@ -127,13 +133,14 @@ void peer_describe(const struct peer_table *table, int trainer, uint64_t now_ms,
     }
     const char *lost = peer->state == PEER_LOST ? ", connection lost" : "";
     if (peer->last_push)
-        snprintf(out, out_bytes, "trainer %d (%s, last push %s %.1f s ago%s)", trainer, peer->address,
-                 peer->last_push, seconds(peer->last_push_ms, now_ms), lost);
+        snprintf(out, out_bytes, "trainer %d (%s, last push %s %.1f s ago%s)", trainer,
+                 peer->address, peer->last_push, seconds(peer->last_push_ms, now_ms), lost);
     else
         snprintf(out, out_bytes, "trainer %d (%s, no push yet%s)", trainer, peer->address, lost);
 }
 
-void peer_link_init(struct peer_link *link, uint64_t connect_timeout_ms, uint64_t lost_ms, uint64_t now_ms)
+void peer_link_init(struct peer_link *link, uint64_t connect_timeout_ms, uint64_t lost_ms,
+                    uint64_t now_ms)
 {
     memset(link, 0, sizeof *link);
     link->connect_timeout_ms = connect_timeout_ms ? connect_timeout_ms : 600000;
@@ -160,7 +167,8 @@ void peer_link_lost(struct peer_link *link, bool silent, const char *why, uint64
 
 void peer_link_note(struct peer_link *link, const char *why)
 {
-    // After a loss the first reason tells more than "connection refused" of the attempts to come back.
+    // After a loss the first reason tells more than "connection refused" of the attempts to come
+    // back.
     if (!link->welcomed)
         snprintf(link->why, sizeof link->why, "%s", why);
 }
@@ -176,7 +184,8 @@ int peer_link_tick(struct peer_link *link, uint64_t now_ms, struct err *err)
     const char *why = link->why[0] ? link->why : "no answer";
     if (link->welcomed)
         return err_set(err, SL_ECLOSED, "%s", why);
-    return err_set(err, SL_ETIMEOUT, "not there after %.1f s: %s", seconds(link->since_ms, now_ms), why);
+    return err_set(err, SL_ETIMEOUT, "not there after %.1f s: %s", seconds(link->since_ms, now_ms),
+                   why);
 }
 
 bool peer_link_says(struct peer_link *link, uint64_t now_ms, char *out, size_t out_bytes)
@@ -194,7 +203,8 @@ static int refuse_taken(const struct peer_table *table, int trainer, struct err 
     const struct peer *peer = &table->items[trainer];
     char since[16];
     clock_format_time(peer->since_wall_s, since);
-    return err_set(err, SL_EREFUSED, "this job has %d trainers and trainer %d is already here from %s since %s",
+    return err_set(err, SL_EREFUSED,
+                   "this job has %d trainers and trainer %d is already here from %s since %s",
                    table->count, trainer, peer->address, since);
 }
 

@@ -13,7 +13,7 @@
 #include "common/ps/state.h"
 #include "common/wire/message.h"
 
-#define REPLY_RANGES_MAX (1u << 20)     // waiting on one connection
+#define REPLY_RANGES_MAX (1u << 20)   // waiting on one connection
 
 struct reply_hold {
     struct reply_pool *pool;
@@ -28,7 +28,8 @@ struct reply_range {
 };
 
 static struct reply_range *push_back(struct reply_queue *queue);
-static int send_next(struct reply_queue *queue, struct reply_range *range, struct conn *conn, struct err *err);
+static int send_next(struct reply_queue *queue, struct reply_range *range, struct conn *conn,
+                     struct err *err);
 static void release_hold(void *arg, bool written);
 
 void reply_pool_init(struct reply_pool *pool, struct state *state)
@@ -61,24 +62,29 @@ void reply_queue_deinit(struct reply_queue *queue)
     memset(queue, 0, sizeof *queue);
 }
 
-int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t version, uint64_t incarnation,
-                    const struct message_range *ranges, size_t count, struct err *err)
+int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t version,
+                    uint64_t incarnation, const struct message_range *ranges, size_t count,
+                    struct err *err)
 {
     const struct state *state = queue->pool->state;
     if (version != state->version + 1 && !state_has(state, version))
-        return err_set(err, SL_ENOENT, "version %" PRIu64 " is not here: this server holds %" PRIu64, version,
+        return err_set(err, SL_ENOENT,
+                       "version %" PRIu64 " is not here: this server holds %" PRIu64, version,
                        state->version);
     if (queue->count + count > REPLY_RANGES_MAX)
         return err_set(err, SL_ELIMIT, "more than %u pulled ranges are waiting", REPLY_RANGES_MAX);
     for (size_t i = 0; i < count; i++) {
-        const struct shard_slice *slice = shard_find(queue->shard, ranges[i].variable, ranges[i].slice);
+        const struct shard_slice *slice =
+            shard_find(queue->shard, ranges[i].variable, ranges[i].slice);
         const struct state_entry *entry =
             slice && slice->role != SLICE_GRAD ? state_find(state, slice->place->name) : NULL;
         if (!entry)
-            return err_set(err, SL_EINVAL, "variable %u slice %u: no value of this server", ranges[i].variable,
-                           ranges[i].slice);
-        if (!ranges[i].bytes || ranges[i].offset > entry->bytes || ranges[i].bytes > entry->bytes - ranges[i].offset)
-            return err_set(err, SL_EINVAL, "%s: bytes %" PRIu64 "..+%" PRIu64 " are outside its %" PRIu64 " bytes",
+            return err_set(err, SL_EINVAL, "variable %u slice %u: no value of this server",
+                           ranges[i].variable, ranges[i].slice);
+        if (!ranges[i].bytes || ranges[i].offset > entry->bytes ||
+            ranges[i].bytes > entry->bytes - ranges[i].offset)
+            return err_set(err, SL_EINVAL,
+                           "%s: bytes %" PRIu64 "..+%" PRIu64 " are outside its %" PRIu64 " bytes",
                            entry->name, ranges[i].offset, ranges[i].bytes, entry->bytes);
         *push_back(queue) = (struct reply_range){
             .entry = entry,
@@ -94,7 +100,8 @@ int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t versio
     return 0;
 }
 
-int reply_queue_pump(struct reply_queue *queue, struct conn *conn, uint32_t *out_request, struct err *err)
+int reply_queue_pump(struct reply_queue *queue, struct conn *conn, uint32_t *out_request,
+                     struct err *err)
 {
     const struct state *state = queue->pool->state;
     while (queue->count) {
@@ -107,7 +114,9 @@ int reply_queue_pump(struct reply_queue *queue, struct conn *conn, uint32_t *out
             if (rc == SL_EAGAIN)
                 return 0;
         } else {
-            rc = err_set(err, SL_ENOENT, "%s: version %" PRIu64 " has gone while it was sent (pin it to read slowly)",
+            rc = err_set(err, SL_ENOENT,
+                         "%s: version %" PRIu64
+                         " has gone while it was sent (pin it to read slowly)",
                          range->entry->name, range->version);
             *out_request = range->request;
             range->at = range->end;
@@ -138,7 +147,8 @@ static struct reply_range *push_back(struct reply_queue *queue)
 }
 
 // One frame: up to the next cell of the checksum grid, so that its checksum can be shared.
-static int send_next(struct reply_queue *queue, struct reply_range *range, struct conn *conn, struct err *err)
+static int send_next(struct reply_queue *queue, struct reply_range *range, struct conn *conn,
+                     struct err *err)
 {
     struct reply_pool *pool = queue->pool;
     struct state *state = pool->state;
@@ -147,7 +157,8 @@ static int send_next(struct reply_queue *queue, struct reply_range *range, struc
     uint64_t grain = queue->frame_bytes, cell = range->at / grain, whole = (cell + 1) * grain;
     uint64_t cell_end = whole < range->entry->bytes ? whole : range->entry->bytes;
     uint64_t end = cell_end < range->end ? cell_end : range->end;
-    bool shared = hashes && state->hash_bytes == grain && range->at == cell * grain && end == cell_end;
+    bool shared =
+        hashes && state->hash_bytes == grain && range->at == cell * grain && end == cell_end;
     struct reply_hold *hold = pool->free;
     if (hold)
         pool->free = hold->next;
@@ -158,16 +169,17 @@ static int send_next(struct reply_queue *queue, struct reply_range *range, struc
     hold->pool = pool;
     hold->token = state_hold(state, range->entry, range->version);
     struct session_chunk chunk = {
-        .header = {
-            .type = FRAME_DATA,
-            .flags = end == range->end ? FRAME_LAST : 0,
-            .variable = range->variable,
-            .slice = range->slice,
-            .request = range->request,
-            .step = range->version,
-            .incarnation = range->incarnation,
-            .offset = range->at,
-        },
+        .header =
+            {
+                .type = FRAME_DATA,
+                .flags = end == range->end ? FRAME_LAST : 0,
+                .variable = range->variable,
+                .slice = range->slice,
+                .request = range->request,
+                .step = range->version,
+                .incarnation = range->incarnation,
+                .offset = range->at,
+            },
         .body = data + range->at,
         .body_bytes = (uint32_t)(end - range->at),
         .hash_cell = shared ? &hashes[cell] : NULL,

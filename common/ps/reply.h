@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one connection still has to be told of the state: pulled ranges, in the order of asking.
 //
-// Chunks leave straight from the state, a hold each until their last byte is written, with one cached
-// checksum per chunk and version for all receivers. A range of the version after the present one waits
-// here until the step is committed. Owner: the loop thread.
+// Chunks leave straight from the state, a hold each until their last byte is written, with one
+// cached checksum per chunk and version for all receivers. A range of the version after the present
+// one waits here until the step is committed. Owner: the loop thread.
 #pragma once
 
 #include <stdbool.h>
@@ -20,7 +20,7 @@ struct state;
 struct reply_pool {
     struct state *state;
     struct reply_hold *free;
-    void (*on_release)(void *self);     // a hold has gone: a bank may be free now. May be NULL
+    void (*on_release)(void *self);   // a hold has gone: a bank may be free now. May be NULL
     void *self;
 };
 void reply_pool_init(struct reply_pool *pool, struct state *state);
@@ -31,15 +31,18 @@ struct reply_queue {
     struct reply_pool *pool;
     const struct shard *shard;
     uint32_t frame_bytes;
-    struct reply_range *ranges;         // a ring
+    struct reply_range *ranges;   // a ring
     size_t head, count, cap;
 };
 void reply_queue_init(struct reply_queue *queue, struct reply_pool *pool, const struct shard *shard,
                       uint32_t frame_bytes);
 void reply_queue_deinit(struct reply_queue *queue);
-// Checks and queues ranges of version (state's or the next). SL_EINVAL, SL_ENOENT (version gone or too far).
-int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t version, uint64_t incarnation,
-                    const struct message_range *ranges, size_t count, struct err *err);
-// Sends while the connection has room and versions are there. SL_ENOENT: the version at the front has
-// gone meanwhile (*out_request: whose it was; it is dropped).
-int reply_queue_pump(struct reply_queue *queue, struct conn *conn, uint32_t *out_request, struct err *err);
+// Checks and queues ranges of version (state's or the next). SL_EINVAL, SL_ENOENT (version gone or
+// too far).
+int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t version,
+                    uint64_t incarnation, const struct message_range *ranges, size_t count,
+                    struct err *err);
+// Sends while the connection has room and versions are there. SL_ENOENT: the version at the front
+// has gone meanwhile (*out_request: whose it was; it is dropped).
+int reply_queue_pump(struct reply_queue *queue, struct conn *conn, uint32_t *out_request,
+                     struct err *err);

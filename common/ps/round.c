@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// See round.h. Each (trainer, gradient, cell) is missing, arriving or complete; per (gradient, cell)
-// a counter says how many active trainers brought it, so that "ready from all" is O(1).
-// Invariant: a slot's bytes are written only while its cell is arriving, and an arriving cell belongs
-// to exactly one connection (round_leave takes it back before another one may have it).
+// See round.h. Each (trainer, gradient, cell) is missing, arriving or complete; per (gradient,
+// cell) a counter says how many active trainers brought it, so that "ready from all" is O(1).
+// Invariant: a slot's bytes are written only while its cell is arriving, and an arriving cell
+// belongs to exactly one connection (round_leave takes it back before another one may have it).
 #include "common/ps/round.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@ enum cell_state { CELL_MISSING, CELL_ARRIVING, CELL_COMPLETE };
 struct round_grad {
     const struct shard_slice *slice;
     uint32_t cells;
-    size_t first;                   // of its cells among all cells of the shard
+    size_t first;   // of its cells among all cells of the shard
 };
 
 struct round_member {
@@ -26,10 +26,10 @@ struct round_member {
     bool barrier, fetched, completed, decided;
     uint64_t fetched_version;
     uint64_t complete_cells, arriving_cells;
-    uint8_t *cells;                 // enum cell_state, cells_total
-    uint64_t *hashes;               // of the chunk that began at that cell, 0 = none
-    uint32_t *chunks;               // its bytes
-    uint8_t **slots;                // a gradient each
+    uint8_t *cells;     // enum cell_state, cells_total
+    uint64_t *hashes;   // of the chunk that began at that cell, 0 = none
+    uint32_t *chunks;   // its bytes
+    uint8_t **slots;    // a gradient each
 };
 
 struct round {
@@ -40,7 +40,7 @@ struct round {
     enum round_phase phase;
     struct round_grad *grads;
     size_t grads_count, cells_total;
-    uint16_t *brought;              // a cell each: active trainers that have it complete
+    uint16_t *brought;   // a cell each: active trainers that have it complete
     struct round_member *members;
     int completed;
     enum round_decision decision;
@@ -50,12 +50,12 @@ struct round {
 };
 
 static int alloc_member(struct round *round, struct round_member *member, struct err *err);
-static int check_speaker(const struct round *round, int trainer, uint64_t incarnation, uint64_t step,
-                         const char *what, struct err *err);
+static int check_speaker(const struct round *round, int trainer, uint64_t incarnation,
+                         uint64_t step, const char *what, struct err *err);
 static void chunk_cells(const struct round *round, const struct shard_slice *slice, uint64_t offset,
                         uint64_t bytes, size_t *out_first, size_t *out_count);
-static int check_repeat(const struct round_member *member, const struct round_push *push, size_t cell,
-                        const struct shard_slice *slice, struct err *err);
+static int check_repeat(const struct round_member *member, const struct round_push *push,
+                        size_t cell, const struct shard_slice *slice, struct err *err);
 static bool all_full(const struct round *round);
 static bool all_decided(const struct round *round);
 static bool member_full(const struct round *round, const struct round_member *member);
@@ -68,7 +68,8 @@ struct round *round_new(const struct round_options *options, struct err *err)
     round->second_phase = options->second_phase;
     round->step = options->step;
     round->grads_count = options->shard->grads_count;
-    round->grads = mem_must_calloc(round->grads_count ? round->grads_count : 1, sizeof *round->grads);
+    round->grads =
+        mem_must_calloc(round->grads_count ? round->grads_count : 1, sizeof *round->grads);
     for (size_t g = 0; g < round->grads_count; g++) {
         round->grads[g].slice = options->shard->grads[g];
         round->grads[g].cells = shard_cells(options->shard, options->shard->grads[g]);
@@ -148,15 +149,16 @@ int round_place(struct round *round, const struct round_push *push, void **out_d
     struct round_member *member = &round->members[push->trainer];
     const struct shard_slice *slice = shard_find(round->shard, push->variable, push->slice);
     if (!slice || slice->grad < 0)
-        return err_set(err, SL_EINVAL, "push of variable %u slice %u: no gradient of this server", push->variable,
-                       push->slice);
+        return err_set(err, SL_EINVAL, "push of variable %u slice %u: no gradient of this server",
+                       push->variable, push->slice);
     int rc = shard_check_chunk(round->shard, slice, push->offset, push->bytes, err);
     if (rc < 0)
         return rc;
     if (push->incarnation < member->incarnation)
         return ROUND_FENCED;
     if (push->incarnation > member->incarnation || push->step > round->step)
-        return check_speaker(round, push->trainer, push->incarnation, push->step, slice->place->name, err);
+        return check_speaker(round, push->trainer, push->incarnation, push->step,
+                             slice->place->name, err);
     if (push->step < round->step || member->completed)
         return ROUND_STALE;
     size_t first, count, missing = 0;
@@ -202,7 +204,8 @@ void round_abandoned(struct round *round, const struct round_push *push)
     round_received(round, push, false);
 }
 
-int round_send_barrier(struct round *round, int trainer, uint64_t incarnation, uint64_t step, struct err *err)
+int round_send_barrier(struct round *round, int trainer, uint64_t incarnation, uint64_t step,
+                       struct err *err)
 {
     struct round_member *member = &round->members[trainer];
     int rc = check_speaker(round, trainer, incarnation, step, "send barrier", err);
@@ -227,7 +230,8 @@ int round_fetch_barrier(struct round *round, int trainer, uint64_t incarnation, 
     *out_all = true;
     for (int t = 0; t < round->trainers; t++) {
         const struct round_member *other = &round->members[t];
-        *out_all = *out_all && (other->completed || (other->fetched && other->fetched_version >= version));
+        *out_all =
+            *out_all && (other->completed || (other->fetched && other->fetched_version >= version));
     }
     return 0;
 }
@@ -241,7 +245,8 @@ int round_complete(struct round *round, int trainer, uint64_t incarnation, struc
     if (member->completed)
         return 0;
     if (member->complete_cells || member->arriving_cells || member->barrier)
-        return err_set(err, SL_EREFUSED, "trainer %d completed in the middle of step %" PRIu64, trainer, round->step);
+        return err_set(err, SL_EREFUSED, "trainer %d completed in the middle of step %" PRIu64,
+                       trainer, round->step);
     member->completed = true;
     round->completed++;
     for (size_t g = 0; g < round->grads_count; g++)
@@ -266,7 +271,8 @@ enum round_phase round_advance(struct round *round)
 }
 
 int round_commit_step(struct round *round, int trainer, uint64_t incarnation, uint64_t step,
-                      enum round_decision decision, const void *content, size_t bytes, struct err *err)
+                      enum round_decision decision, const void *content, size_t bytes,
+                      struct err *err)
 {
     int rc = check_speaker(round, trainer, incarnation, step, "commit step", err);
     if (rc < 0)
@@ -274,7 +280,8 @@ int round_commit_step(struct round *round, int trainer, uint64_t incarnation, ui
     if (step < round->step)
         return 1;
     if (round->phase == ROUND_COLLECT)
-        return err_set(err, SL_EREFUSED, "trainer %d decides step %" PRIu64 " before it is full", trainer, step);
+        return err_set(err, SL_EREFUSED, "trainer %d decides step %" PRIu64 " before it is full",
+                       trainer, step);
     if (!round->content_set) {
         mem_free(round->content);
         round->content = mem_alloc(bytes ? bytes : 1);
@@ -287,7 +294,8 @@ int round_commit_step(struct round *round, int trainer, uint64_t incarnation, ui
         round->content_set = true;
     } else if (decision != round->decision || bytes != round->content_bytes ||
                (bytes && memcmp(content, round->content, bytes))) {
-        return err_set(err, SL_EDIVERGED, "trainer %d decides step %" PRIu64 " otherwise than the others", trainer,
+        return err_set(err, SL_EDIVERGED,
+                       "trainer %d decides step %" PRIu64 " otherwise than the others", trainer,
                        step);
     }
     round->members[trainer].decided = true;
@@ -376,7 +384,8 @@ bool round_is_waiting_for(const struct round *round, int trainer)
 bool round_has_pushed(const struct round *round, int trainer)
 {
     const struct round_member *member = &round->members[trainer];
-    return member->complete_cells || member->arriving_cells || (member->barrier && !member->completed);
+    return member->complete_cells || member->arriving_cells ||
+           (member->barrier && !member->completed);
 }
 
 bool round_is_idle(const struct round *round)
@@ -400,22 +409,26 @@ static int alloc_member(struct round *round, struct round_member *member, struct
         size_t bytes = (size_t)round->grads[g].slice->bytes;
         member->slots[g] = mem_alloc_aligned(bytes);
         if (!member->slots[g])
-            return err_set(err, SL_ENOMEM, "no memory for the gradient slot %s (%zu bytes a trainer)",
+            return err_set(err, SL_ENOMEM,
+                           "no memory for the gradient slot %s (%zu bytes a trainer)",
                            round->grads[g].slice->place->name, bytes);
         memset(member->slots[g], 0, bytes);
     }
     return 0;
 }
 
-static int check_speaker(const struct round *round, int trainer, uint64_t incarnation, uint64_t step,
-                         const char *what, struct err *err)
+static int check_speaker(const struct round *round, int trainer, uint64_t incarnation,
+                         uint64_t step, const char *what, struct err *err)
 {
     const struct round_member *member = &round->members[trainer];
     if (incarnation != member->incarnation)
-        return err_set(err, SL_EREFUSED, "%s from trainer %d with incarnation %" PRIu64 "; it is %" PRIu64 " here", what,
-                       trainer, incarnation, member->incarnation);
+        return err_set(err, SL_EREFUSED,
+                       "%s from trainer %d with incarnation %" PRIu64 "; it is %" PRIu64 " here",
+                       what, trainer, incarnation, member->incarnation);
     if (step > round->step)
-        return err_set(err, SL_EREFUSED, "%s of step %" PRIu64 " from trainer %d, but this server is at step %" PRIu64,
+        return err_set(err, SL_EREFUSED,
+                       "%s of step %" PRIu64
+                       " from trainer %d, but this server is at step %" PRIu64,
                        what, step, trainer, round->step);
     return 0;
 }
@@ -429,8 +442,8 @@ static void chunk_cells(const struct round *round, const struct shard_slice *sli
 }
 
 // A repeat that was cut like the first one must be the same bytes.
-static int check_repeat(const struct round_member *member, const struct round_push *push, size_t cell,
-                        const struct shard_slice *slice, struct err *err)
+static int check_repeat(const struct round_member *member, const struct round_push *push,
+                        size_t cell, const struct shard_slice *slice, struct err *err)
 {
     bool whole = member->cells[cell] == CELL_COMPLETE && member->chunks[cell] == push->bytes;
     if (!whole || !member->hashes[cell] || member->hashes[cell] == push->hash)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See serve.h: puts a server together (shard, state, round, apply, handler, listener) and runs its loop on the
-// calling thread. Decides nothing itself.
+// See serve.h: puts a server together (shard, state, round, apply, handler, listener) and runs its
+// loop on the calling thread. Decides nothing itself.
 #include "common/ps/serve.h"
 
 #include <stdatomic.h>
@@ -41,7 +41,7 @@ struct serve {
     struct loop_timer *tick;
     struct loop_job stop_job;
     atomic_flag stop_posted;
-    struct serve_stats last;        // of the run that ended
+    struct serve_stats last;   // of the run that ended
     bool ended;
     struct err why;
 };
@@ -52,8 +52,8 @@ static void on_tick(void *arg);
 static void on_end(void *self, const struct err *why);
 static void on_stop(void *arg);
 
-int serve_new(const struct serve_options *options, const struct program *program, struct scope *scope,
-              struct serve **out, struct err *err)
+int serve_new(const struct serve_options *options, const struct program *program,
+              struct scope *scope, struct serve **out, struct err *err)
 {
     struct serve *serve = MEM_NEW(struct serve);
     serve->program = program;
@@ -164,14 +164,17 @@ static int copy_options(struct serve *serve, const struct serve_options *options
         if (strcmp(global->ops[i]->type, "listen_and_serv") == 0)
             endpoint = op_desc_get_string(global->ops[i], "endpoint", NULL);
     if (!endpoint)
-        return err_set(err, SL_EINVAL, "no endpoint to listen on: the program has no listen_and_serv with one");
+        return err_set(err, SL_EINVAL,
+                       "no endpoint to listen on: the program has no listen_and_serv with one");
     serve->options = *options;
     serve->endpoint = mem_must_strdup(endpoint);
     serve->options.endpoint = serve->endpoint;
     serve->options.job_id = serve->job_id = copy_text(options->job_id);
-    serve->congestion = options->congestion && options->congestion[0] ? copy_text(options->congestion) : NULL;
+    serve->congestion =
+        options->congestion && options->congestion[0] ? copy_text(options->congestion) : NULL;
     serve->options.congestion = serve->congestion;
-    serve->options.origin.digest = serve->digest = mem_must_strdup(options->origin.digest ? options->origin.digest : "");
+    serve->options.origin.digest = serve->digest =
+        mem_must_strdup(options->origin.digest ? options->origin.digest : "");
     serve->options.origin.progress = serve->progress =
         mem_must_strdup(options->origin.progress ? options->origin.progress : "");
     return 0;
@@ -184,8 +187,8 @@ static int build(struct serve *serve, struct err *err)
         return err_set(err, SL_EUSAGE, "this is no transpiled server program: it has no slice map");
     int rc = shard_init(&serve->shard, map, serve->program->server, err);
     if (rc >= 0)
-        rc = apply_fill_state(serve->program, &serve->shard, serve->scope, serve->options.origin.step, SERVE_REPLY_BYTES,
-                              &serve->state, err);
+        rc = apply_fill_state(serve->program, &serve->shard, serve->scope,
+                              serve->options.origin.step, SERVE_REPLY_BYTES, &serve->state, err);
     if (rc < 0)
         return rc;
     struct round_options round = {

@@ -18,27 +18,27 @@ struct serve;
 
 // Where the values in the scope came from; trainers compare it across servers.
 struct serve_origin {
-    bool loaded;                    // from a checkpoint, or fresh from the startup program
-    const char *digest;             // the checkpoint's; NULL or "" when fresh
-    uint64_t step;                  // global step to go on from
+    bool loaded;          // from a checkpoint, or fresh from the startup program
+    const char *digest;   // the checkpoint's; NULL or "" when fresh
+    uint64_t step;        // global step to go on from
     int64_t epoch;
-    const char *progress;           // JSON text for the trainers, opaque here; NULL or "" for none
+    const char *progress;   // JSON text for the trainers, opaque here; NULL or "" for none
 };
 
 struct serve_options {
-    const char *endpoint;           // "host:port", port 0 allowed; NULL: the op's endpoint attribute
-    bool insecure;                  // allows an address beyond loopback
-    const char *job_id;             // NULL: none
-    const char *congestion;         // TCP congestion control, NULL: the system's
-    uint64_t silent_ms;             // a trainer that says nothing for so long is dead; 0 = 10 000
-    uint64_t lost_ms;               // a lost connection must be back by then; 0 = 4 000
-    int threads;                    // compute threads beside the loop; 0: blocks run on the loop
-    struct serve_origin origin;     // copied
+    const char *endpoint;         // "host:port", port 0 allowed; NULL: the op's endpoint attribute
+    bool insecure;                // allows an address beyond loopback
+    const char *job_id;           // NULL: none
+    const char *congestion;       // TCP congestion control, NULL: the system's
+    uint64_t silent_ms;           // a trainer that says nothing for so long is dead; 0 = 10 000
+    uint64_t lost_ms;             // a lost connection must be back by then; 0 = 4 000
+    int threads;                  // compute threads beside the loop; 0: blocks run on the loop
+    struct serve_origin origin;   // copied
     // All may be NULL; called on the loop thread. Texts are one line without a newline.
-    void (*ready)(void *self, const char *bound);       // listening on "127.0.0.1:6174"
-    void (*waiting)(void *self, const char *text);      // about once a second while a step waits
-    void (*notice)(void *self, const char *text);       // "trainer 1 is here from 127.0.0.1:51122"
-    void (*committed)(void *self, uint64_t step);       // steps done so far, after each
+    void (*ready)(void *self, const char *bound);    // listening on "127.0.0.1:6174"
+    void (*waiting)(void *self, const char *text);   // about once a second while a step waits
+    void (*notice)(void *self, const char *text);    // "trainer 1 is here from 127.0.0.1:51122"
+    void (*committed)(void *self, uint64_t step);    // steps done so far, after each
     void *self;
 };
 
@@ -64,8 +64,8 @@ size_t serve_slices(const struct serve *serve);
 struct serve_stats {
     uint64_t steps;
     uint64_t bytes_sent, bytes_received;
-    uint64_t apply_ns;                  // running optimize blocks
-    uint64_t wait_ns;                   // from a step's first push to its last barrier
+    uint64_t apply_ns;   // running optimize blocks
+    uint64_t wait_ns;    // from a step's first push to its last barrier
     uint64_t chunks, chunks_repeated, chunks_stale, chunks_corrupt;
     uint64_t reconnects;
 };

@@ -19,7 +19,8 @@ int shard_init(struct shard *shard, const struct slice_map *map, int server, str
     memset(shard, 0, sizeof *shard);
     map_init(&shard->by_name);
     if (server < 0 || server >= map->servers)
-        return err_set(err, SL_EINVAL, "server %d: the slice map has servers 0..%d", server, map->servers - 1);
+        return err_set(err, SL_EINVAL, "server %d: the slice map has servers 0..%d", server,
+                       map->servers - 1);
     shard->map = map;
     shard->server = server;
     shard->cell_bytes = SHARD_CELL_BYTES;
@@ -99,11 +100,13 @@ int shard_check_chunk(const struct shard *shard, const struct shard_slice *slice
 {
     uint64_t end;
     if (!bytes || !limit_add_u64(offset, bytes, &end) || end > slice->bytes)
-        return err_set(err, SL_EINVAL, "%s: bytes %llu..+%llu are outside its %llu bytes", slice->place->name,
-                       (unsigned long long)offset, (unsigned long long)bytes, (unsigned long long)slice->bytes);
+        return err_set(err, SL_EINVAL, "%s: bytes %llu..+%llu are outside its %llu bytes",
+                       slice->place->name, (unsigned long long)offset, (unsigned long long)bytes,
+                       (unsigned long long)slice->bytes);
     if (offset % shard->cell_bytes || (end % shard->cell_bytes && end != slice->bytes))
-        return err_set(err, SL_EINVAL, "%s: bytes %llu..+%llu do not lie on the grid of %u", slice->place->name,
-                       (unsigned long long)offset, (unsigned long long)bytes, shard->cell_bytes);
+        return err_set(err, SL_EINVAL, "%s: bytes %llu..+%llu do not lie on the grid of %u",
+                       slice->place->name, (unsigned long long)offset, (unsigned long long)bytes,
+                       shard->cell_bytes);
     return 0;
 }
 

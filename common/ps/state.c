@@ -16,8 +16,8 @@
 
 #define STATE_ALIGN 64u
 #define STATE_HASH_BYTES (1u << 20)
-#define STATE_TOKEN_NONE (-1)       // common memory never changes
-#define STATE_TOKEN_SNAPSHOT 2      // + version; 0 and 1 are the banks
+#define STATE_TOKEN_NONE (-1)    // common memory never changes
+#define STATE_TOKEN_SNAPSHOT 2   // + version; 0 and 1 are the banks
 
 static struct variable *bind_name(void *self, const char *name, bool write, bool written);
 static void point_at_banks(struct state *state, struct state_entry *entry);
@@ -88,8 +88,10 @@ int state_layout(struct state *state, uint64_t version, uint32_t hash_bytes, str
         entry->offset = *end;
         uint64_t padded;
         if (!limit_add_u64(entry->bytes, STATE_ALIGN - 1, &padded) ||
-            !limit_add_u64(*end, padded & ~(uint64_t)(STATE_ALIGN - 1), end) || *end > LIMIT_TENSOR_BYTES)
-            return err_set(err, SL_ELIMIT, "the persistables of this server are too large together");
+            !limit_add_u64(*end, padded & ~(uint64_t)(STATE_ALIGN - 1), end) ||
+            *end > LIMIT_TENSOR_BYTES)
+            return err_set(err, SL_ELIMIT,
+                           "the persistables of this server are too large together");
         entry->hashes[0] = mem_must_calloc(hash_cells(state, entry), sizeof(uint64_t));
         if (entry->written)
             entry->hashes[1] = mem_must_calloc(hash_cells(state, entry), sizeof(uint64_t));
@@ -120,7 +122,8 @@ void state_load(struct state *state, struct state_entry *entry, const void *data
     int bank = (int)(state->version & 1);
     if (entry->bytes)
         memcpy(place_of(state, entry, bank), data, (size_t)entry->bytes);
-    memset(entry->hashes[entry->written ? bank : 0], 0, hash_cells(state, entry) * sizeof(uint64_t));
+    memset(entry->hashes[entry->written ? bank : 0], 0,
+           hash_cells(state, entry) * sizeof(uint64_t));
 }
 
 uint64_t state_bytes(const struct state *state)
@@ -149,7 +152,8 @@ int state_begin(struct state *state, struct err *err)
             continue;
         memset(entry->hashes[bank], 0, hash_cells(state, entry) * sizeof(uint64_t));
         if (entry->copy_first && entry->bytes)
-            memcpy(place_of(state, entry, bank), place_of(state, entry, !bank), (size_t)entry->bytes);
+            memcpy(place_of(state, entry, bank), place_of(state, entry, !bank),
+                   (size_t)entry->bytes);
     }
     return 0;
 }
@@ -173,7 +177,8 @@ void state_skip(struct state *state)
     for (size_t i = 0; i < state->count; i++) {
         struct state_entry *entry = state->entries[i];
         if (entry->written && entry->bytes)
-            memcpy(place_of(state, entry, bank), place_of(state, entry, !bank), (size_t)entry->bytes);
+            memcpy(place_of(state, entry, bank), place_of(state, entry, !bank),
+                   (size_t)entry->bytes);
     }
     state_commit(state);
 }
@@ -198,8 +203,8 @@ bool state_has(const struct state *state, uint64_t version)
     return snapshot && snapshot->copy;
 }
 
-const uint8_t *state_at(const struct state *state, const struct state_entry *entry, uint64_t version,
-                        uint64_t **out_hashes)
+const uint8_t *state_at(const struct state *state, const struct state_entry *entry,
+                        uint64_t version, uint64_t **out_hashes)
 {
     if (out_hashes)
         *out_hashes = NULL;
@@ -281,8 +286,8 @@ static struct variable *bind_name(void *self, const char *name, bool write, bool
 static void point_at_banks(struct state *state, struct state_entry *entry)
 {
     int bank = (int)(state->version & 1);
-    tensor_borrow(variable_tensor(&entry->now), entry->dtype, &entry->dims, place_of(state, entry, bank),
-                  (size_t)entry->bytes);
+    tensor_borrow(variable_tensor(&entry->now), entry->dtype, &entry->dims,
+                  place_of(state, entry, bank), (size_t)entry->bytes);
     tensor_borrow(variable_tensor(&entry->next), entry->dtype, &entry->dims,
                   place_of(state, entry, !bank), (size_t)entry->bytes);
 }
@@ -313,7 +318,8 @@ static int save_pinned(struct state *state, uint64_t version, struct err *err)
         return 0;
     snapshot->copy = mem_alloc_aligned((size_t)state->bank_bytes);
     if (!snapshot->copy)
-        return err_set(err, SL_ENOMEM, "no memory for a snapshot of %llu bytes (a save is reading version %llu)",
+        return err_set(err, SL_ENOMEM,
+                       "no memory for a snapshot of %llu bytes (a save is reading version %llu)",
                        (unsigned long long)state->bank_bytes, (unsigned long long)version);
     memcpy(snapshot->copy, state->bank[version & 1], (size_t)state->bank_bytes);
     return 0;

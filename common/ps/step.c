@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // See step.h. Every slice of the map has an item, found by (variable, slice) in O(1): a gradient's
-// says which cells were handed out, a pulled slice's how far its bytes have come (they come in order
-// on one connection; whatever does not continue there is drained, and asked for again at its end).
+// says which cells were handed out, a pulled slice's how far its bytes have come (they come in
+// order on one connection; whatever does not continue there is drained, and asked for again at its
+// end).
 #include "common/ps/step.h"
 
 #include <inttypes.h>
@@ -17,37 +18,37 @@
 #include "common/wire/frame.h"
 #include "common/wire/message.h"
 
-#define STEP_REQUEST_MAX 0x7fffffffu     // the upper half of the numbers is for other asking
+#define STEP_REQUEST_MAX 0x7fffffffu   // the upper half of the numbers is for other asking
 
 struct step_item {
     const struct slice_var *var;
     const struct slice *slice;
-    uint32_t variable, index;       // on the wire
+    uint32_t variable, index;   // on the wire
     int server;
     uint64_t bytes;
-    struct step_item *next;         // in the server's queue of gradients with unsent cells
+    struct step_item *next;   // in the server's queue of gradients with unsent cells
     // gradient
-    const void *data;               // NULL: not pushed in this step
-    uint8_t *sent;                  // a flag a cell
-    uint32_t cells, cursor;         // no unsent cell before the cursor
+    const void *data;         // NULL: not pushed in this step
+    uint8_t *sent;            // a flag a cell
+    uint32_t cells, cursor;   // no unsent cell before the cursor
     bool queued, again;
     // pull
-    uint8_t *dst;                   // NULL: not pulled
+    uint8_t *dst;   // NULL: not pulled
     bool asked;
     uint32_t request;
     uint64_t got;
-    struct step_item *next_pull;    // in the server's list of pulls
+    struct step_item *next_pull;   // in the server's list of pulls
 };
 
 struct step_server {
-    bool here, listing;             // listing: it tells what is missing; nothing leaves before
-    bool listed;                    // the first page has come
+    bool here, listing;   // listing: it tells what is missing; nothing leaves before
+    bool listed;          // the first page has come
     bool barrier_sent, commit_sent, fetched_sent;
     bool committed;
     bool partials_done;
     struct step_item *queue, **queue_end;
     struct step_item *pulls;
-    size_t grads, pushed;           // gradients, and how many were pushed in this step
+    size_t grads, pushed;   // gradients, and how many were pushed in this step
     size_t pulls_open, pulls_unasked;
 };
 
@@ -58,7 +59,7 @@ struct step {
     uint64_t number;
     bool barrier, pushed, pulled;
     struct step_item *items;
-    size_t *first;                  // of a variable in items
+    size_t *first;   // of a variable in items
     size_t items_count;
     struct step_server *servers;
     int servers_count;
@@ -91,7 +92,8 @@ struct step *step_new(const struct step_options *options)
     step->map = map;
     step->cell_bytes = options->cell_bytes ? options->cell_bytes : SHARD_CELL_BYTES;
     step->frame_bytes = options->frame_bytes ? options->frame_bytes : FRAME_CHUNK_BYTES;
-    ASSERT(step->frame_bytes % step->cell_bytes == 0 && step->frame_bytes <= LIMIT_FRAME_BODY_BYTES);
+    ASSERT(step->frame_bytes % step->cell_bytes == 0 &&
+           step->frame_bytes <= LIMIT_FRAME_BODY_BYTES);
     step->on_nonfinite = options->on_nonfinite;
     step->number = options->step;
     step->servers_count = map->servers;
@@ -146,13 +148,15 @@ uint64_t step_number(const struct step *step)
     return step->number;
 }
 
-int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *data, struct err *err)
+int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *data,
+              struct err *err)
 {
     struct step_item *item = find_item(step, variable, slice);
     if (!item || item->var->role != SLICE_GRAD)
         return err_set(err, SL_EINVAL, "variable %u slice %u is no gradient", variable, slice);
     if (item->data)
-        return err_set(err, SL_EINVAL, "%s is pushed twice in step %" PRIu64, item->slice->name, step->number);
+        return err_set(err, SL_EINVAL, "%s is pushed twice in step %" PRIu64, item->slice->name,
+                       step->number);
     item->data = data;
     item->again = false;
     item->cursor = 0;
@@ -175,10 +179,12 @@ int step_send_barrier(struct step *step, struct err *err)
         if (item->var->role != SLICE_GRAD || item->data)
             continue;
         if (missing++ < 4 && used + strlen(item->slice->name) + 3 < sizeof names)
-            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", item->slice->name);
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
+                                     item->slice->name);
     }
     if (missing)
-        return err_set(err, SL_EUSAGE, "send barrier of step %" PRIu64 ": %zu gradients were not sent (%s%s)",
+        return err_set(err, SL_EUSAGE,
+                       "send barrier of step %" PRIu64 ": %zu gradients were not sent (%s%s)",
                        step->number, missing, names, missing > 4 ? ", ..." : "");
     step->barrier = true;
     return 0;
@@ -202,7 +208,8 @@ int step_pull(struct step *step, uint32_t variable, uint32_t slice, void *dst, s
     if (item->dst == dst || !item->bytes)
         return 0;
     if (item->dst)
-        return err_set(err, SL_EUSAGE, "%s is received twice before the fetch barrier", item->slice->name);
+        return err_set(err, SL_EUSAGE, "%s is received twice before the fetch barrier",
+                       item->slice->name);
     struct step_server *server = &step->servers[item->server];
     item->dst = dst;
     item->asked = false;
@@ -245,7 +252,8 @@ void step_finish(struct step *step)
             continue;
         server->queue = NULL;
         server->queue_end = &server->queue;
-        server->barrier_sent = server->commit_sent = server->committed = server->partials_done = false;
+        server->barrier_sent = server->commit_sent = server->committed = server->partials_done =
+            false;
         server->pushed = 0;
     }
     step->pulled = false;
@@ -302,8 +310,8 @@ void step_disconnected(struct step *step, int server_index)
         drop_partials(step, server_index);
 }
 
-int step_missing(struct step *step, int server_index, uint64_t at_step, const struct message_range *ranges,
-                 size_t count, bool last, struct err *err)
+int step_missing(struct step *step, int server_index, uint64_t at_step,
+                 const struct message_range *ranges, size_t count, bool last, struct err *err)
 {
     struct step_server *server = &step->servers[server_index];
     bool first = server->listing && !server->listed;
@@ -326,9 +334,10 @@ int step_missing(struct step *step, int server_index, uint64_t at_step, const st
         struct step_item *item = find_item(step, ranges[i].variable, ranges[i].slice);
         if (!item || item->var->role != SLICE_GRAD || item->server != server_index ||
             ranges[i].offset + ranges[i].bytes > item->bytes || ranges[i].offset % step->cell_bytes)
-            return err_set(err, SL_EFORMAT, "missing: variable %u slice %u bytes %" PRIu64 "..+%" PRIu64
-                           " is no part of a gradient there", ranges[i].variable, ranges[i].slice,
-                           ranges[i].offset, ranges[i].bytes);
+            return err_set(err, SL_EFORMAT,
+                           "missing: variable %u slice %u bytes %" PRIu64 "..+%" PRIu64
+                           " is no part of a gradient there",
+                           ranges[i].variable, ranges[i].slice, ranges[i].offset, ranges[i].bytes);
         if (item->data)
             unsend(step, item, ranges[i].offset, ranges[i].bytes);
     }
@@ -342,21 +351,23 @@ int step_committed(struct step *step, int server_index, uint64_t version, struct
     if (version <= step->number)
         return 0;
     if (version > step->number + 1 || !step->barrier)
-        return err_set(err, SL_EFORMAT, "it committed version %" PRIu64 " while this trainer is at step %" PRIu64,
+        return err_set(err, SL_EFORMAT,
+                       "it committed version %" PRIu64 " while this trainer is at step %" PRIu64,
                        version, step->number);
     server->committed = true;
     return 0;
 }
 
-int step_partials(struct step *step, int server_index, uint64_t at_step, const struct message_partial *partials,
-                  size_t count, bool last, struct err *err)
+int step_partials(struct step *step, int server_index, uint64_t at_step,
+                  const struct message_partial *partials, size_t count, bool last, struct err *err)
 {
     struct step_server *server = &step->servers[server_index];
     if (at_step < step->number || server->partials_done || step->combined)
         return 0;
     if (at_step > step->number || !step->barrier)
-        return err_set(err, SL_EFORMAT, "partials of step %" PRIu64 " while this trainer is at step %" PRIu64, at_step,
-                       step->number);
+        return err_set(err, SL_EFORMAT,
+                       "partials of step %" PRIu64 " while this trainer is at step %" PRIu64,
+                       at_step, step->number);
     for (size_t i = 0; i < count; i++) {
         MEM_GROW(step->partials, step->partials_count, step->partials_cap);
         step->partials[step->partials_count++] = partials[i];
@@ -369,22 +380,24 @@ int step_partials(struct step *step, int server_index, uint64_t at_step, const s
     return 0;
 }
 
-void *step_place(struct step *step, int server_index, uint32_t request, uint32_t variable, uint32_t slice,
-                 uint64_t version, uint64_t offset, uint32_t bytes)
+void *step_place(struct step *step, int server_index, uint32_t request, uint32_t variable,
+                 uint32_t slice, uint64_t version, uint64_t offset, uint32_t bytes)
 {
     struct step_item *item = find_item(step, variable, slice);
     uint64_t wanted = step->number + (step->barrier ? 1 : 0);
-    if (!item || !item->dst || item->server != server_index || !item->asked || item->request != request ||
-        version != wanted || offset != item->got || offset + bytes > item->bytes)
+    if (!item || !item->dst || item->server != server_index || !item->asked ||
+        item->request != request || version != wanted || offset != item->got ||
+        offset + bytes > item->bytes)
         return NULL;
     return item->dst + offset;
 }
 
-void step_data(struct step *step, int server_index, uint32_t request, uint32_t variable, uint32_t slice,
-               uint32_t bytes, const void *dst, bool sound, bool last)
+void step_data(struct step *step, int server_index, uint32_t request, uint32_t variable,
+               uint32_t slice, uint32_t bytes, const void *dst, bool sound, bool last)
 {
     struct step_item *item = find_item(step, variable, slice);
-    if (!item || !item->dst || item->server != server_index || !item->asked || item->request != request)
+    if (!item || !item->dst || item->server != server_index || !item->asked ||
+        item->request != request)
         return;
     if (dst && sound && item->dst + item->got == dst) {
         item->got += bytes;
@@ -458,7 +471,8 @@ static bool take_push(struct step *step, struct step_server *server, struct step
             continue;
         }
         uint32_t first = item->cursor, most = step->frame_bytes / step->cell_bytes;
-        while (item->cursor < item->cells && item->cursor - first < most && !item->sent[item->cursor])
+        while (item->cursor < item->cells && item->cursor - first < most &&
+               !item->sent[item->cursor])
             item->sent[item->cursor++] = 1;
         uint64_t offset = (uint64_t)first * step->cell_bytes;
         uint64_t end = (uint64_t)item->cursor * step->cell_bytes;
@@ -537,7 +551,8 @@ static void drop_partials(struct step *step, int server)
 {
     size_t kept = 0;
     for (size_t i = 0; i < step->partials_count; i++) {
-        const struct step_item *item = find_item(step, step->partials[i].variable, step->partials[i].slice);
+        const struct step_item *item =
+            find_item(step, step->partials[i].variable, step->partials[i].slice);
         if (item && item->server != server)
             step->partials[kept++] = step->partials[i];
     }
@@ -565,7 +580,8 @@ static void combine(struct step *step)
     bool nonfinite = false;
     for (size_t i = 0; i < step->partials_count; i++) {
         const struct message_partial *partial = &step->partials[i];
-        struct message_partial *last = step->combined_count ? &step->combined[step->combined_count - 1] : NULL;
+        struct message_partial *last =
+            step->combined_count ? &step->combined[step->combined_count - 1] : NULL;
         nonfinite = nonfinite || (partial->kind == MESSAGE_NONFINITE && partial->value != 0);
         if (last && last->kind == partial->kind && last->variable == partial->variable) {
             last->value += partial->value;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One synchronous step on a trainer, as events and things to send.
 //
-// The compute side says what is ready (step_push), when all is (step_send_barrier) and what it wants
-// (step_pull). Each server's connection asks step_take for the next frame whenever it can take one,
-// so back-pressure needs no queue of its own: slices stream out while backward still runs. What a
-// server said it lacks (step_missing) is sent again, exactly that; what it committed is over.
-// Memory of pushes and pulls is the caller's and stays until step_is_done.
+// The compute side says what is ready (step_push), when all is (step_send_barrier) and what it
+// wants (step_pull). Each server's connection asks step_take for the next frame whenever it can
+// take one, so back-pressure needs no queue of its own: slices stream out while backward still
+// runs. What a server said it lacks (step_missing) is sent again, exactly that; what it committed
+// is over. Memory of pushes and pulls is the caller's and stays until step_is_done.
 //
 // Pure: no clock, no socket. Owner: the loop thread.
 #pragma once
@@ -19,14 +19,14 @@ struct message_partial;
 struct message_range;
 struct slice_map;
 
-enum step_on_nonfinite { STEP_PASS, STEP_SKIP, STEP_STOP };    // the trainers' common policy
+enum step_on_nonfinite { STEP_PASS, STEP_SKIP, STEP_STOP };   // the trainers' common policy
 
 struct step_options {
-    const struct slice_map *map;        // outlives the step
-    uint32_t cell_bytes;                // 0 = SHARD_CELL_BYTES
-    uint32_t frame_bytes;               // most of one push; a multiple of the cell; 0 = 1 MiB
+    const struct slice_map *map;   // outlives the step
+    uint32_t cell_bytes;           // 0 = SHARD_CELL_BYTES
+    uint32_t frame_bytes;          // most of one push; a multiple of the cell; 0 = 1 MiB
     enum step_on_nonfinite on_nonfinite;
-    uint64_t step;                      // the first one
+    uint64_t step;   // the first one
 };
 
 struct step;
@@ -37,16 +37,18 @@ uint64_t step_number(const struct step *step);
 
 // ---- what the compute side says
 // SL_EINVAL: no gradient, or it was pushed before in this step.
-int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *data, struct err *err);
+int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *data,
+              struct err *err);
 // SL_EUSAGE: gradients that were not pushed, by name.
 int step_send_barrier(struct step *step, struct err *err);
 bool step_has_barrier(const struct step *step);
 bool step_has_pushed(const struct step *step);
-// The value after this step when step_send_barrier went before, else the present one. SL_EUSAGE when
-// the slice is being pulled to another place.
+// The value after this step when step_send_barrier went before, else the present one. SL_EUSAGE
+// when the slice is being pulled to another place.
 int step_pull(struct step *step, uint32_t variable, uint32_t slice, void *dst, struct err *err);
-bool step_is_committed(const struct step *step);   // no barrier was said, or every server has committed
-bool step_is_done(const struct step *step);        // ... and every pull is complete
+bool step_is_committed(
+    const struct step *step);                 // no barrier was said, or every server has committed
+bool step_is_done(const struct step *step);   // ... and every pull is complete
 // After step_is_done: forgets pushes and pulls; the next step when there was a barrier.
 void step_finish(struct step *step);
 
@@ -55,14 +57,14 @@ enum step_what { STEP_NOTHING, STEP_PUSH, STEP_BARRIER, STEP_PULL, STEP_COMMIT, 
 
 struct step_out {
     enum step_what what;
-    uint64_t step;                      // of the header: step, or the version that is pulled / was fetched
-    uint32_t variable, slice;           // PUSH
+    uint64_t step;              // of the header: step, or the version that is pulled / was fetched
+    uint32_t variable, slice;   // PUSH
     uint64_t offset;
     uint32_t bytes;
     const void *data;
     bool resent, last;
-    uint32_t request;                   // PULL
-    struct message_range *ranges;       // PULL; valid until the next step_take
+    uint32_t request;               // PULL
+    struct message_range *ranges;   // PULL; valid until the next step_take
     size_t ranges_count;
     int decision;                       // COMMIT: enum message_decision, with the combined numbers
     struct message_partial *partials;   // valid until step_finish
@@ -77,12 +79,12 @@ bool step_take(struct step *step, int server, struct step_out *out);
 void step_connected(struct step *step, int server, bool known);
 void step_disconnected(struct step *step, int server);
 // It lacks these of at_step. SL_EFORMAT when that cannot be.
-int step_missing(struct step *step, int server, uint64_t at_step, const struct message_range *ranges,
-                 size_t count, bool last, struct err *err);
+int step_missing(struct step *step, int server, uint64_t at_step,
+                 const struct message_range *ranges, size_t count, bool last, struct err *err);
 int step_committed(struct step *step, int server, uint64_t version, struct err *err);
 // Numbers of the second phase; after the last page of the last server the combination goes out.
-int step_partials(struct step *step, int server, uint64_t at_step, const struct message_partial *partials,
-                  size_t count, bool last, struct err *err);
+int step_partials(struct step *step, int server, uint64_t at_step,
+                  const struct message_partial *partials, size_t count, bool last, struct err *err);
 // A chunk of a pull: where its bytes go, NULL to drain it.
 void *step_place(struct step *step, int server, uint32_t request, uint32_t variable, uint32_t slice,
                  uint64_t version, uint64_t offset, uint32_t bytes);
@@ -92,4 +94,4 @@ void step_data(struct step *step, int server, uint32_t request, uint32_t variabl
 
 // "commit by 127.0.0.1:6175"-like: which server is waited for, -1 none; *out_pull: it is a pull.
 int step_waits_for(const struct step *step, bool *out_pull);
-uint64_t step_resent(const struct step *step);     // chunks sent again so far
+uint64_t step_resent(const struct step *step);   // chunks sent again so far

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small slice map for the tests of ps: 2 servers, w [10,4] cut in two, b [3] on server 0, a moment of
-// each, beta pow and learning rate on both.
+// A small slice map for the tests of ps: 2 servers, w [10,4] cut in two, b [3] on server 0, a
+// moment of each, beta pow and learning rate on both.
 #pragma once
 
 #include <stdarg.h>
@@ -21,8 +21,9 @@ struct fixture {
     struct shard shards[2];
 };
 
-static inline struct slice_var *fixture_var(struct slice_map *map, const char *name, enum slice_role role,
-                                            const char *param, int64_t rows, int64_t columns)
+static inline struct slice_var *fixture_var(struct slice_map *map, const char *name,
+                                            enum slice_role role, const char *param, int64_t rows,
+                                            int64_t columns)
 {
     struct dims dims = {.rank = columns ? 2 : 1, .d = {rows, columns}};
     return slice_map_add(map, name, role, param, DTYPE_FP32, &dims);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small job for tests and benchmarks: parameters cut over M servers, SGD (learning rate 1 unless said
-// otherwise) in each server's optimize blocks, servers as threads of this process on free ports.
+// A small job for tests and benchmarks: parameters cut over M servers, SGD (learning rate 1 unless
+// said otherwise) in each server's optimize blocks, servers as threads of this process on free
+// ports.
 #pragma once
 
 #include <pthread.h>
@@ -30,7 +31,7 @@ struct ps_job_server {
     char endpoint[64];
     struct err err;
     int rc;
-    char notes[4096];               // what it said (waiting and notice texts), a line each
+    char notes[4096];   // what it said (waiting and notice texts), a line each
 };
 
 struct ps_job {
@@ -40,7 +41,8 @@ struct ps_job {
 };
 
 // Adds parameter name [rows, columns] (columns 0: rank 1), cut in `pieces` on the servers in turn.
-static inline void ps_job_param(struct slice_map *map, const char *name, int64_t rows, int64_t columns, int pieces)
+static inline void ps_job_param(struct slice_map *map, const char *name, int64_t rows,
+                                int64_t columns, int pieces)
 {
     struct dims dims = {.rank = columns ? 2 : 1, .d = {rows, columns}};
     char *grad_name = mem_must_printf("%s@GRAD", name);
@@ -50,7 +52,8 @@ static inline void ps_job_param(struct slice_map *map, const char *name, int64_t
     for (int p = 0; p < pieces; p++) {
         int64_t row = p * each, count = row + each > rows ? rows - row : each;
         char *a = pieces > 1 ? mem_must_printf("%s.block%d", name, p) : mem_must_strdup(name);
-        char *b = pieces > 1 ? mem_must_printf("%s.block%d", grad_name, p) : mem_must_strdup(grad_name);
+        char *b =
+            pieces > 1 ? mem_must_printf("%s.block%d", grad_name, p) : mem_must_strdup(grad_name);
         int server = (p + (int)(map->vars_count / 2)) % map->servers;
         slice_var_add(param, server, row, count, a);
         slice_var_add(grad, server, row, count, b);
@@ -70,7 +73,8 @@ static inline void ps_job_begin(struct slice_map *map, int servers, int trainers
 static inline void ps_job_finish(struct slice_map *map)
 {
     struct dims one = {.rank = 1, .d = {1}};
-    struct slice_var *lr = slice_map_add(map, "learning_rate_0", SLICE_STATE, NULL, DTYPE_FP32, &one);
+    struct slice_var *lr =
+        slice_map_add(map, "learning_rate_0", SLICE_STATE, NULL, DTYPE_FP32, &one);
     lr->replicated = true;
     for (int s = 0; s < map->servers; s++)
         slice_var_add(lr, s, 0, 1, "learning_rate_0");
@@ -81,7 +85,8 @@ static inline void ps_job_finish(struct slice_map *map)
     }
 }
 
-static inline void ps_job_var(struct program *program, const char *name, const struct dims *dims, bool persistable)
+static inline void ps_job_var(struct program *program, const char *name, const struct dims *dims,
+                              bool persistable)
 {
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
@@ -114,7 +119,8 @@ static inline struct program *ps_job_program(const struct slice_map *map, int se
             ps_job_var(program, param->slices[s].name, &dims, true);
             ps_job_var(program, slice->name, &dims, true);
             struct block *block = program_append_block(program, 0);
-            struct op_desc *sum = op_desc_new("sum"), *scale = op_desc_new("scale"), *sgd = op_desc_new("sgd");
+            struct op_desc *sum = op_desc_new("sum"), *scale = op_desc_new("scale"),
+                           *sgd = op_desc_new("sgd");
             for (int t = 0; t < map->trainers; t++) {
                 char *name = mem_must_printf("%s.trainer_%d", slice->name, t);
                 ps_job_var(program, name, &dims, false);
@@ -197,12 +203,13 @@ static inline void *ps_job_main(void *arg)
 {
     struct ps_job_server *server = arg;
     server->rc = serve_run(server->serve, &server->err);
-    sem_post(&server->ready);       // when it never became ready
+    sem_post(&server->ready);   // when it never became ready
     return NULL;
 }
 
 // Starts server s of job->map; options may be NULL. The job's endpoints[s] is set when it listens.
-static inline int ps_job_start(struct ps_job *job, int s, const struct serve_options *options, float value, float rate)
+static inline int ps_job_start(struct ps_job *job, int s, const struct serve_options *options,
+                               float value, float rate)
 {
     struct ps_job_server *server = &job->servers[s];
     struct serve_options own = options ? *options : (struct serve_options){0};

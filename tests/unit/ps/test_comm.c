@@ -9,8 +9,8 @@
 
 #include "tests/unit/ps/ps_job.h"
 
-// The ledger: learning rate 1, gradients that are distinct integers per (trainer, step), so a push that
-// is lost, doubled or swapped shows as a wrong integer.
+// The ledger: learning rate 1, gradients that are distinct integers per (trainer, step), so a push
+// that is lost, doubled or swapped shows as a wrong integer.
 static float ledger_grad(int trainer, uint64_t step, uint64_t i)
 {
     return (float)(2 * ((step * 7 + (uint64_t)trainer * 3 + i % 5) % 11) + 2);
@@ -36,14 +36,15 @@ struct worker {
     int rc;
     struct err err;
     struct comm_stats stats;
-    uint64_t read_rows;             // trainer 0 reads all in the middle
-    bool stay;                      // no complete, no close
+    uint64_t read_rows;   // trainer 0 reads all in the middle
+    bool stay;            // no complete, no close
     struct comm *comm;
     bool wrong;
     const char *abort_reason;
 };
 
-static int worker_step(struct worker *w, struct comm *comm, struct tensor *grads, struct tensor *params)
+static int worker_step(struct worker *w, struct comm *comm, struct tensor *grads,
+                       struct tensor *params)
 {
     const struct slice_map *map = &w->job->map;
     uint64_t step = comm_step(comm);
@@ -56,7 +57,8 @@ static int worker_step(struct worker *w, struct comm *comm, struct tensor *grads
                 return SL_ENOMEM;
             for (uint64_t i = 0; i < tensor_count(&grads[n]); i++)
                 tensor_f32(&grads[n])[i] = ledger_grad(w->trainer, step, i);
-            char *name = mem_must_printf("%s%s", var->slices[s].name, w->trainer ? ".trainer_1" : "");
+            char *name =
+                mem_must_printf("%s%s", var->slices[s].name, w->trainer ? ".trainer_1" : "");
             int rc = comm_push(comm, name, &grads[n], &w->err);
             mem_free(name);
             if (rc < 0)
@@ -74,15 +76,19 @@ static int worker_step(struct worker *w, struct comm *comm, struct tensor *grads
         rc = comm_fetch_barrier(comm, &w->err);
     for (size_t p = 0; rc >= 0 && p < n; p++)
         for (uint64_t i = 0; i < tensor_count(&params[p]); i++)
-            w->wrong = w->wrong || tensor_f32(&params[p])[i] != ledger_value(map->trainers, step + 1, i);
+            w->wrong =
+                w->wrong || tensor_f32(&params[p])[i] != ledger_value(map->trainers, step + 1, i);
     return rc;
 }
 
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    struct comm_options options = {.endpoints = w->job->endpoints, .servers = w->job->map.servers, .slices = &w->job->map,
-                                   .trainer_id = w->trainer, .connect_timeout_ms = 5000};
+    struct comm_options options = {.endpoints = w->job->endpoints,
+                                   .servers = w->job->map.servers,
+                                   .slices = &w->job->map,
+                                   .trainer_id = w->trainer,
+                                   .connect_timeout_ms = 5000};
     struct tensor grads[32], params[32];
     for (int i = 0; i < 32; i++) {
         tensor_init(&grads[i]);
@@ -107,7 +113,8 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-static void start_job(struct ps_job *job, int servers, int trainers, const struct serve_options *options)
+static void start_job(struct ps_job *job, int servers, int trainers,
+                      const struct serve_options *options)
 {
     memset(job, 0, sizeof *job);
     ps_job_begin(&job->map, servers, trainers);
@@ -243,7 +250,8 @@ static void test_comm_wrong_use_is_refused(void **unused)
     (void)unused;
     struct ps_job job;
     start_job(&job, 1, 1, NULL);
-    struct comm_options options = {.endpoints = job.endpoints, .servers = 1, .slices = &job.map, .trainer_id = 0};
+    struct comm_options options = {
+        .endpoints = job.endpoints, .servers = 1, .slices = &job.map, .trainer_id = 0};
     struct comm *comm;
     struct err err = {0};
     assert_int_equal(comm_open(&options, &comm, &err), 0);
@@ -255,7 +263,8 @@ static void test_comm_wrong_use_is_refused(void **unused)
     assert_int_equal(comm_push(comm, "b", &t, &err), SL_EINVAL);
     assert_int_equal(comm_push(comm, "b@GRAD.trainer_1", &t, &err), SL_EINVAL);
     assert_int_equal(comm_push(comm, "v@GRAD", &t, &err), SL_EINVAL);
-    assert_non_null(strstr(err.text, "v@GRAD: it has float32 [300], the slice map says float32 [10,3]"));
+    assert_non_null(
+        strstr(err.text, "v@GRAD: it has float32 [300], the slice map says float32 [10,3]"));
     assert_int_equal(comm_push(comm, "b@GRAD", &t, &err), 0);
     assert_int_equal(comm_push(comm, "b@GRAD", &t, &err), SL_EINVAL);
     assert_int_equal(comm_send_barrier(comm, &err), SL_EUSAGE);
@@ -280,7 +289,9 @@ static void test_comm_taken_trainer_id(void **unused)
     struct worker second = {.steps = 0};
     run_workers(&job, &second, 1);
     assert_int_equal(second.rc, SL_EREFUSED);
-    assert_non_null(strstr(second.err.text, "refused us: this job has 2 trainers and trainer 0 is already here from 127.0.0.1:"));
+    assert_non_null(strstr(
+        second.err.text,
+        "refused us: this job has 2 trainers and trainer 0 is already here from 127.0.0.1:"));
     // The job is not hurt.
     struct err err = {0};
     struct worker other = {.job = &job, .trainer = 1};
@@ -303,7 +314,8 @@ static void test_comm_other_topology(void **unused)
     ps_job_begin(&other, 1, 2);
     ps_job_param(&other, "w", 701, 300, 1);
     ps_job_finish(&other);
-    struct comm_options options = {.endpoints = job.endpoints, .servers = 1, .slices = &other, .trainer_id = 0};
+    struct comm_options options = {
+        .endpoints = job.endpoints, .servers = 1, .slices = &other, .trainer_id = 0};
     struct comm *comm;
     struct err err = {0};
     assert_int_equal(comm_open(&options, &comm, &err), SL_EREFUSED);
@@ -322,7 +334,8 @@ static void test_comm_servers_with_different_checkpoints(void **unused)
     (void)unused;
     const struct serve_origin origins[][2] = {
         {{.loaded = true, .digest = "aaaa", .step = 4}, {.digest = ""}},
-        {{.loaded = true, .digest = "aaaa", .step = 4}, {.loaded = true, .digest = "bbbb", .step = 8}},
+        {{.loaded = true, .digest = "aaaa", .step = 4},
+         {.loaded = true, .digest = "bbbb", .step = 8}},
     };
     const char *const texts[] = {"is fresh", "hold different checkpoints"};
     for (size_t i = 0; i < 2; i++) {
@@ -332,7 +345,8 @@ static void test_comm_servers_with_different_checkpoints(void **unused)
         ps_job_param(&job.map, "w", 10, 3, 2);
         ps_job_finish(&job.map);
         for (int s = 0; s < 2; s++)
-            assert_int_equal(ps_job_start(&job, s, &(struct serve_options){.origin = origins[i][s]}, 0, 1), 0);
+            assert_int_equal(
+                ps_job_start(&job, s, &(struct serve_options){.origin = origins[i][s]}, 0, 1), 0);
         struct worker worker = {.steps = 1};
         run_workers(&job, &worker, 1);
         assert_int_equal(worker.rc, SL_EMISMATCH);
@@ -356,10 +370,12 @@ static void test_comm_welcome_brings_progress(void **unused)
     char *text = malloc(200001);
     memset(text, 'j', 200000);
     text[200000] = '\0';
-    struct serve_options options = {.origin = {.loaded = true, .digest = "abc", .step = 936, .epoch = 2, .progress = text}};
+    struct serve_options options = {
+        .origin = {.loaded = true, .digest = "abc", .step = 936, .epoch = 2, .progress = text}};
     for (int s = 0; s < 2; s++)
         assert_int_equal(ps_job_start(&job, s, &options, 0, 1), 0);
-    struct comm_options open = {.endpoints = job.endpoints, .servers = 2, .slices = &job.map, .trainer_id = 0};
+    struct comm_options open = {
+        .endpoints = job.endpoints, .servers = 2, .slices = &job.map, .trainer_id = 0};
     struct comm *comm;
     struct err err = {0};
     if (comm_open(&open, &comm, &err) < 0)
@@ -382,7 +398,8 @@ static void test_comm_abort_ends_the_job_with_its_reason(void **unused)
     (void)unused;
     struct ps_job job;
     start_job(&job, 2, 2, NULL);
-    struct worker workers[2] = {{.steps = 10}, {.steps = 2, .abort_reason = "reader: data/x.gz is truncated"}};
+    struct worker workers[2] = {{.steps = 10},
+                                {.steps = 2, .abort_reason = "reader: data/x.gz is truncated"}};
     run_workers(&job, workers, 2);
     assert_int_equal(workers[0].rc, SL_ECLOSED);
     assert_non_null(strstr(workers[0].err.text, "trainer 1 (127.0.0.1:"));
@@ -429,8 +446,13 @@ static void test_comm_says_that_a_server_is_not_there(void **unused)
     ps_job_finish(&map);
     struct ps_job_server notes = {0};
     const char *endpoints[] = {"127.0.0.1:1"};
-    struct comm_options options = {.endpoints = endpoints, .servers = 1, .slices = &map, .trainer_id = 0,
-                                   .connect_timeout_ms = 1500, .waiting = ps_job_note, .self = &notes};
+    struct comm_options options = {.endpoints = endpoints,
+                                   .servers = 1,
+                                   .slices = &map,
+                                   .trainer_id = 0,
+                                   .connect_timeout_ms = 1500,
+                                   .waiting = ps_job_note,
+                                   .self = &notes};
     struct comm *comm;
     struct err err = {0};
     assert_int_equal(comm_open(&options, &comm, &err), SL_ETIMEOUT);

@@ -3,7 +3,8 @@
 
 #include "common/ps/peer.h"
 
-static int hello(struct peer_table *table, int trainer, uint64_t wish, uint64_t nonce, uint64_t now, struct err *err)
+static int hello(struct peer_table *table, int trainer, uint64_t wish, uint64_t nonce, uint64_t now,
+                 struct err *err)
 {
     uint64_t granted = 0;
     int rc = peer_hello(table, trainer, wish, nonce, "10.0.0.1:5", now, 0, &granted, err);
@@ -33,11 +34,13 @@ static void test_peer_next_incarnation_after_a_loss(void **unused)
     peer_table_init(&table, 1, 0, 1000);
     assert_int_equal(hello(&table, 0, 0, 111, 0, &err), 10 + PEER_NEW);
     peer_lost(&table, 0, false, "reset", 10);
-    assert_int_equal(hello(&table, 0, 1, 222, 20, &err), SL_EREFUSED);      // an equal number, another nonce
+    assert_int_equal(hello(&table, 0, 1, 222, 20, &err),
+                     SL_EREFUSED);   // an equal number, another nonce
     assert_int_equal(hello(&table, 0, 0, 222, 20, &err), 20 + PEER_NEW);
-    assert_int_equal(hello(&table, 0, 1, 111, 30, &err), SL_EREFUSED);      // the zombie
+    assert_int_equal(hello(&table, 0, 1, 111, 30, &err), SL_EREFUSED);   // the zombie
     peer_lost(&table, 0, false, "reset", 40);
-    assert_int_equal(hello(&table, 0, 7, 444, 50, &err), 70 + PEER_NEW);    // max over all servers, + 1
+    assert_int_equal(hello(&table, 0, 7, 444, 50, &err),
+                     70 + PEER_NEW);   // max over all servers, + 1
     // One that has pushed cannot be replaced by another process, unless rejoin is on.
     peer_pushed(&table, 0, "w@GRAD", 60);
     peer_lost(&table, 0, false, "reset", 70);
@@ -63,10 +66,10 @@ static void test_peer_gives_up_after_the_deadline(void **unused)
     assert_int_equal(hello(&table, 1, 1, 2, 5999, &err), 10 + PEER_BACK);   // back in time
     assert_int_equal(peer_tick(&table, 9000, &err), -1);
     peer_lost(&table, 1, true, "silent for 10.0 s", 20000);
-    assert_int_equal(peer_tick(&table, 20000, &err), 1);                    // silence has waited long enough
+    assert_int_equal(peer_tick(&table, 20000, &err), 1);   // silence has waited long enough
     assert_non_null(strstr(err.text, "trainer 1 (10.0.0.1:5, last push fc_1.w_0@GRAD 15.9 s ago"));
     assert_non_null(strstr(err.text, "silent for 10.0 s"));
-    assert_int_equal(peer_tick(&table, 30000, &err), -1);                   // said once
+    assert_int_equal(peer_tick(&table, 30000, &err), -1);   // said once
     assert_int_equal(hello(&table, 1, 1, 2, 30001, &err), SL_EREFUSED);
     peer_table_deinit(&table);
 }
@@ -83,7 +86,7 @@ static void test_peer_that_is_done_may_leave(void **unused)
     assert_int_equal(peer_tick(&table, 99999, &err), -1);
     assert_true(peer_all_here(&table));
     assert_int_equal(hello(&table, 0, 0, 9, 5, &err), SL_EREFUSED);
-    assert_int_equal(hello(&table, 0, 1, 1, 5, &err), 10 + PEER_BACK);      // did not hear the answer
+    assert_int_equal(hello(&table, 0, 1, 1, 5, &err), 10 + PEER_BACK);   // did not hear the answer
     peer_table_deinit(&table);
 }
 

@@ -6,14 +6,15 @@
 struct table {
     struct fixture f;
     struct round *round;
-    uint32_t w, b;                  // wire indices of the gradients
+    uint32_t w, b;   // wire indices of the gradients
 };
 
 static void table_init(struct table *t, int trainers, bool second_phase)
 {
     fixture_init(&t->f, trainers);
     struct err err = {0};
-    struct round_options options = {.shard = &t->f.shards[0], .trainers = trainers, .second_phase = second_phase, .step = 5};
+    struct round_options options = {
+        .shard = &t->f.shards[0], .trainers = trainers, .second_phase = second_phase, .step = 5};
     t->round = round_new(&options, &err);
     assert_non_null(t->round);
     int none;
@@ -29,10 +30,16 @@ static void table_deinit(struct table *t)
     fixture_deinit(&t->f);
 }
 
-static struct round_push key(struct table *t, int trainer, uint32_t variable, uint64_t offset, uint64_t bytes)
+static struct round_push key(struct table *t, int trainer, uint32_t variable, uint64_t offset,
+                             uint64_t bytes)
 {
-    return (struct round_push){.trainer = trainer, .incarnation = 1, .step = round_step(t->round), .variable = variable,
-                               .offset = offset, .bytes = bytes, .hash = 100 + offset};
+    return (struct round_push){.trainer = trainer,
+                               .incarnation = 1,
+                               .step = round_step(t->round),
+                               .variable = variable,
+                               .offset = offset,
+                               .bytes = bytes,
+                               .hash = 100 + offset};
 }
 
 static void push(struct table *t, int trainer, uint32_t variable, uint64_t offset, uint64_t bytes)
@@ -94,7 +101,7 @@ static void test_round_counts_a_repeated_barrier_once(void **unused)
     assert_int_equal(round_advance(t.round), ROUND_APPLY);
     round_applied(t.round);
     struct err err = {0};
-    assert_int_equal(round_send_barrier(t.round, 0, 1, 5, &err), 1);     // committed already
+    assert_int_equal(round_send_barrier(t.round, 0, 1, 5, &err), 1);   // committed already
     assert_int_equal(round_advance(t.round), ROUND_COLLECT);
     assert_true(round_is_idle(t.round));
     assert_int_equal(round_send_barrier(t.round, 0, 1, 7, &err), SL_EREFUSED);
@@ -169,7 +176,7 @@ static void test_round_lists_missing_ranges_in_pages(void **unused)
     do {
         count += round_missing(t.round, 0, all + count, 1, &cursor);
     } while (cursor && count < 8);
-    assert_int_equal(count, 4);                 // b, and w 0, 32, 64
+    assert_int_equal(count, 4);   // b, and w 0, 32, 64
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++)
         bytes += all[i].bytes;
@@ -235,13 +242,13 @@ static void test_round_completed_trainer_counts_as_zeros(void **unused)
     struct err err = {0};
     push_all(&t, 0);
     push_all(&t, 1);
-    assert_int_equal(round_complete(t.round, 1, 1, &err), SL_EREFUSED);     // in the middle of a step
+    assert_int_equal(round_complete(t.round, 1, 1, &err), SL_EREFUSED);   // in the middle of a step
     barrier(&t, 0);
     barrier(&t, 1);
     round_advance(t.round);
     round_applied(t.round);
     assert_int_equal(round_complete(t.round, 1, 1, &err), 0);
-    assert_int_equal(round_complete(t.round, 1, 1, &err), 0);               // a set
+    assert_int_equal(round_complete(t.round, 1, 1, &err), 0);   // a set
     assert_int_equal(((uint8_t *)round_slot(t.round, 1, 0))[0], 0);
     push_all(&t, 0);
     assert_true(round_cell_ready(t.round, 0, 0));
@@ -280,7 +287,8 @@ static void test_round_second_phase_waits_for_equal_decisions(void **unused)
     struct table t;
     table_init(&t, 2, true);
     struct err err = {0};
-    assert_int_equal(round_commit_step(t.round, 0, 1, 5, ROUND_DO_APPLY, "x", 1, &err), SL_EREFUSED);
+    assert_int_equal(round_commit_step(t.round, 0, 1, 5, ROUND_DO_APPLY, "x", 1, &err),
+                     SL_EREFUSED);
     for (int i = 0; i < 2; i++) {
         push_all(&t, i);
         barrier(&t, i);
@@ -290,8 +298,10 @@ static void test_round_second_phase_waits_for_equal_decisions(void **unused)
     assert_int_equal(round_commit_step(t.round, 0, 1, 5, ROUND_DO_SKIP, "norm", 4, &err), 0);
     assert_int_equal(round_advance(t.round), ROUND_DECIDE);
     assert_true(round_is_waiting_for(t.round, 1));
-    assert_int_equal(round_commit_step(t.round, 1, 1, 5, ROUND_DO_SKIP, "nOrm", 4, &err), SL_EDIVERGED);
-    assert_int_equal(round_commit_step(t.round, 1, 1, 5, ROUND_DO_APPLY, "norm", 4, &err), SL_EDIVERGED);
+    assert_int_equal(round_commit_step(t.round, 1, 1, 5, ROUND_DO_SKIP, "nOrm", 4, &err),
+                     SL_EDIVERGED);
+    assert_int_equal(round_commit_step(t.round, 1, 1, 5, ROUND_DO_APPLY, "norm", 4, &err),
+                     SL_EDIVERGED);
     assert_int_equal(round_commit_step(t.round, 1, 1, 5, ROUND_DO_SKIP, "norm", 4, &err), 0);
     assert_int_equal(round_advance(t.round), ROUND_APPLY);
     assert_int_equal(round_decision(t.round), ROUND_DO_SKIP);

@@ -56,7 +56,7 @@ static void test_state_serves_version_and_the_one_before(void **unused)
     assert_true(first_at(&b, b.lr, 8) == 9);
     struct err err = {0};
     assert_int_equal(state_begin(&b.state, &err), 0);
-    assert_false(state_has(&b.state, 7));       // its bank is being written
+    assert_false(state_has(&b.state, 7));   // its bank is being written
     assert_true(first_at(&b, b.w, 8) == 2);
     state_commit(&b.state);
     state_deinit(&b.state);
@@ -95,14 +95,14 @@ static void test_state_pin_outlives_steps(void **unused)
     assert_int_equal(state_pin(&b.state, 7, &err), 0);
     assert_int_equal(state_pin(&b.state, 7, &err), 0);
     step(&b);
-    assert_null(b.state.snapshots[0].copy);      // no copy yet: the bank still has it
+    assert_null(b.state.snapshots[0].copy);   // no copy yet: the bank still has it
     for (int i = 0; i < 5; i++)
         step(&b);
     assert_true(first_at(&b, b.w, 7) == 1 && first_at(&b, b.lr, 7) == 9);
     int64_t token = state_hold(&b.state, b.w, 7);
     state_unpin(&b.state, 7);
     state_unpin(&b.state, 7);
-    assert_true(first_at(&b, b.w, 7) == 1);      // a reply still reads the snapshot
+    assert_true(first_at(&b, b.w, 7) == 1);   // a reply still reads the snapshot
     state_release(&b.state, token);
     assert_false(state_has(&b.state, 7));
     assert_int_equal(b.state.snapshots_count, 0);
@@ -146,7 +146,7 @@ static void test_state_binder_reads_old_until_written(void **unused)
     assert_ptr_equal(binder.bind(binder.self, "w", false, true), &b.w->next);
     assert_ptr_equal(binder.bind(binder.self, "g", true, false), &other_var);
     assert_null(binder.bind(binder.self, "nothing", false, false));
-    state_end_block(&b.state, "w");             // a later block of the same step reads the new value
+    state_end_block(&b.state, "w");   // a later block of the same step reads the new value
     assert_ptr_equal(binder.bind(binder.self, "w", false, false), &b.w->next);
     state_deinit(&b.state);
 }
@@ -161,7 +161,7 @@ static void test_state_copies_first_what_may_not_be_written(void **unused)
     assert_int_equal(state_layout(&state, 0, 0, &err), 0);
     struct state_entry *c = state_find(&state, "c");
     state_load(&state, c, (const float[]){5, 6, 7, 8});
-    for (int i = 0; i < 3; i++) {               // nobody writes it
+    for (int i = 0; i < 3; i++) {   // nobody writes it
         assert_int_equal(state_begin(&state, &err), 0);
         state_commit(&state);
     }

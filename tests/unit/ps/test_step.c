@@ -26,7 +26,8 @@ static void table_init(struct table *t)
 {
     memset(t, 0, sizeof *t);
     fixture_init(&t->f, 2);
-    struct step_options options = {.map = &t->f.map, .cell_bytes = FIXTURE_CELL, .frame_bytes = 2 * FIXTURE_CELL, .step = 3};
+    struct step_options options = {
+        .map = &t->f.map, .cell_bytes = FIXTURE_CELL, .frame_bytes = 2 * FIXTURE_CELL, .step = 3};
     t->step = step_new(&options);
     t->w = index_of(t, "w");
     t->wg = index_of(t, "w@GRAD");
@@ -60,10 +61,14 @@ static const char *drain(struct table *t, int server)
         char *at = text + used;
         size_t room = sizeof text - used;
         if (out.what == STEP_PUSH)
-            snprintf(at, room, "%s%u@%u%s ", out.resent ? "r" : "p", out.variable == t->wg ? 1u : 0u,
-                     (unsigned)out.offset, out.last ? "." : "");
+            snprintf(at, room, "%s%u@%u%s ", out.resent ? "r" : "p",
+                     out.variable == t->wg ? 1u : 0u, (unsigned)out.offset, out.last ? "." : "");
         else
-            snprintf(at, room, "%s ", out.what == STEP_BARRIER ? "barrier" : out.what == STEP_PULL ? "pull" : out.what == STEP_FETCHED ? "fetched" : "commit");
+            snprintf(at, room, "%s ",
+                     out.what == STEP_BARRIER   ? "barrier"
+                     : out.what == STEP_PULL    ? "pull"
+                     : out.what == STEP_FETCHED ? "fetched"
+                                                : "commit");
     }
     return text;
 }
@@ -110,16 +115,16 @@ static void test_step_ends_after_commit_and_pulls(void **unused)
     assert_int_equal(out.step, 4);
     assert_int_equal(out.ranges_count, 1);
     assert_int_equal(out.ranges[0].bytes, 80);
-    assert_null(step_place(t.step, 0, out.request, t.w, 0, 3, 0, 32));      // another version
-    assert_null(step_place(t.step, 0, out.request + 1, t.w, 0, 4, 0, 32));  // another request
-    assert_null(step_place(t.step, 0, out.request, t.w, 0, 4, 32, 32));     // not the next bytes
+    assert_null(step_place(t.step, 0, out.request, t.w, 0, 3, 0, 32));       // another version
+    assert_null(step_place(t.step, 0, out.request + 1, t.w, 0, 4, 0, 32));   // another request
+    assert_null(step_place(t.step, 0, out.request, t.w, 0, 4, 32, 32));      // not the next bytes
     assert_null(step_place(t.step, 0, out.request, t.w, 0, 4, 0, 96));
-    assert_null(step_place(t.step, 1, out.request, t.w, 0, 4, 0, 32));      // another server
+    assert_null(step_place(t.step, 1, out.request, t.w, 0, 4, 0, 32));   // another server
     void *dst = step_place(t.step, 0, out.request, t.w, 0, 4, 0, 32);
     assert_ptr_equal(dst, t.param[0]);
     step_data(t.step, 0, out.request, t.w, 0, 32, dst, true, false);
     dst = step_place(t.step, 0, out.request, t.w, 0, 4, 32, 48);
-    step_data(t.step, 0, out.request, t.w, 0, 48, dst, false, true);        // corrupt: asked for again
+    step_data(t.step, 0, out.request, t.w, 0, 48, dst, false, true);   // corrupt: asked for again
     uint32_t before = out.request;
     assert_true(step_take(t.step, 0, &out));
     assert_int_equal(out.what, STEP_PULL);
@@ -134,7 +139,7 @@ static void test_step_ends_after_commit_and_pulls(void **unused)
     assert_false(pull);
     assert_int_equal(step_committed(t.step, 0, 4, &err), 0);
     assert_int_equal(step_committed(t.step, 0, 4, &err), 0);
-    assert_int_equal(step_committed(t.step, 1, 3, &err), 0);                // of an older step
+    assert_int_equal(step_committed(t.step, 1, 3, &err), 0);   // of an older step
     assert_int_equal(step_committed(t.step, 1, 5, &err), SL_EFORMAT);
     assert_int_equal(step_waits_for(t.step, &pull), 1);
     assert_int_equal(step_committed(t.step, 1, 4, &err), 0);
@@ -159,7 +164,7 @@ static void test_step_resends_exactly_what_is_missing(void **unused)
     step_disconnected(t.step, 1);
     assert_string_equal(drain(&t, 1), "");
     step_connected(t.step, 1, true);
-    assert_string_equal(drain(&t, 1), "");                  // the server first says what it lacks
+    assert_string_equal(drain(&t, 1), "");   // the server first says what it lacks
     struct message_range lacks[] = {{t.wg, 1, 16, 16}, {t.wg, 1, 64, 16}};
     assert_int_equal(step_missing(t.step, 1, 3, lacks, 1, false, &err), 0);
     assert_string_equal(drain(&t, 1), "");
@@ -170,7 +175,8 @@ static void test_step_resends_exactly_what_is_missing(void **unused)
     assert_int_equal(step_missing(t.step, 1, 3, lacks, 1, true, &err), 0);
     assert_string_equal(drain(&t, 1), "r1@16 barrier ");
     // Lists that cannot be.
-    struct message_range bad[] = {{t.wg, 0, 0, 16}, {t.wg, 1, 80, 16}, {t.wg, 1, 4, 4}, {t.w, 1, 0, 16}, {99, 0, 0, 1}};
+    struct message_range bad[] = {
+        {t.wg, 0, 0, 16}, {t.wg, 1, 80, 16}, {t.wg, 1, 4, 4}, {t.w, 1, 0, 16}, {99, 0, 0, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(step_missing(t.step, 1, 3, &bad[i], 1, true, &err), SL_EFORMAT);
     table_deinit(&t);
@@ -188,8 +194,9 @@ static void test_step_back_at_a_server_that_committed_meanwhile(void **unused)
     step_disconnected(t.step, 1);
     step_connected(t.step, 1, true);
     struct message_range all = {t.wg, 1, 0, 80};
-    assert_int_equal(step_missing(t.step, 1, 4, &all, 1, true, &err), 0);   // its next step: not ours yet
-    assert_string_equal(drain(&t, 1), "barrier ");                          // answered by committed
+    assert_int_equal(step_missing(t.step, 1, 4, &all, 1, true, &err),
+                     0);                             // its next step: not ours yet
+    assert_string_equal(drain(&t, 1), "barrier ");   // answered by committed
     assert_int_equal(step_committed(t.step, 1, 4, &err), 0);
     assert_string_equal(drain(&t, 1), "");
     table_deinit(&t);
@@ -204,7 +211,8 @@ static void test_step_lost_before_anything_was_sent(void **unused)
     step_disconnected(t.step, 1);
     assert_int_equal(step_push(t.step, t.wg, 1, t.grad[1], &err), 0);
     step_connected(t.step, 1, true);
-    assert_int_equal(step_missing(t.step, 1, 3, &(struct message_range){t.wg, 1, 0, 80}, 1, true, &err), 0);
+    assert_int_equal(
+        step_missing(t.step, 1, 3, &(struct message_range){t.wg, 1, 0, 80}, 1, true, &err), 0);
     assert_string_equal(drain(&t, 1), "r1@0 r1@32 r1@64. ");
     table_deinit(&t);
 }
@@ -219,12 +227,13 @@ static void test_step_combines_partials_alike_in_any_order(void **unused)
     step_send_barrier(t.step, &err);
     drain(&t, 0);
     drain(&t, 1);
-    struct message_partial a[] = {{MESSAGE_SQUARED_NORM, t.wg, 0, 1.5}, {MESSAGE_SQUARED_NORM, t.bg, 0, 8}};
+    struct message_partial a[] = {{MESSAGE_SQUARED_NORM, t.wg, 0, 1.5},
+                                  {MESSAGE_SQUARED_NORM, t.bg, 0, 8}};
     struct message_partial b[] = {{MESSAGE_SQUARED_NORM, t.wg, 1, 2.25}};
     assert_int_equal(step_partials(t.step, 1, 3, b, 1, true, &err), 0);
     assert_string_equal(drain(&t, 0), "");
     assert_int_equal(step_partials(t.step, 0, 3, a, 1, false, &err), 0);
-    step_disconnected(t.step, 0);                           // in the middle of its pages
+    step_disconnected(t.step, 0);   // in the middle of its pages
     step_connected(t.step, 0, true);
     assert_int_equal(step_missing(t.step, 0, 3, NULL, 0, true, &err), 0);
     assert_string_equal(drain(&t, 0), "barrier ");
