@@ -122,7 +122,7 @@ static int read_endpoints(const char *text, struct str_list *out, struct err *er
     return 0;
 }
 
-// What has been transpiled already, and sparse tables, are refused.
+// What has been transpiled already, sparse tables and Lamb are refused.
 static int check_main(const struct program *main, struct err *err)
 {
     const struct block *block = program_block(main, 0);
@@ -134,6 +134,11 @@ static int check_main(const struct program *main, struct err *err)
                 err, SL_EINVAL,
                 "transpiler: block 0 op %zu `%s`: the program has been transpiled already", i,
                 op->type);
+        if (str_eq(op->type, "lamb"))
+            return err_set(err, SL_EUNSUPPORTED,
+                           "transpiler: block 0 op %zu `lamb`: it needs norms of whole parameters, "
+                           "which servers do not exchange yet",
+                           i);
         const struct attr *sparse = op_desc_attr(op, "is_sparse");
         bool lookup = str_starts_with(op->type, "lookup_table") || str_eq(op->type, "nce");
         if (lookup && sparse != NULL && attr_bool(sparse))

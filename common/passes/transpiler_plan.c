@@ -62,9 +62,13 @@ bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op)
            !t->on_trainer[op];
 }
 
-bool transpiler_plan_is_update(const struct op_desc *op)
+// 1.8.5 asks for a LearningRate and so overlooks Adadelta: its servers would update nothing.
+bool transpiler_plan_is_update(const struct transpiler *t, const struct op_desc *op)
 {
-    return op_desc_input1(op, "Param") != NULL && op_desc_input1(op, "LearningRate") != NULL;
+    if (op_desc_input1(op, "Param") == NULL)
+        return false;
+    bool updates = op_desc_input1(op, "Grad") != NULL && op_desc_output1(op, "ParamOut") != NULL;
+    return op_desc_input1(op, "LearningRate") != NULL || (updates && !t->config.fluid_exact);
 }
 
 bool transpiler_plan_is_schedule(const struct op_desc *op)
@@ -306,7 +310,7 @@ static void find_trainer_ops(struct transpiler *t)
         const struct op_desc *op = block->ops[i];
         if (op_desc_role(op) != OP_ROLE_OPTIMIZE)
             continue;
-        if (transpiler_plan_is_update(op)) {
+        if (transpiler_plan_is_update(t, op)) {
             const char *grad = op_desc_input1(op, "Grad");
             if (grad != NULL && map_get(&made, grad) == NULL)
                 map_set(&needed, grad, t);
@@ -535,7 +539,7 @@ static void map_rate(struct transpiler *t, struct map *seen, const char *rate)
         for (size_t i = 0; i < block->ops_count && !used; i++) {
             const struct op_desc *op = block->ops[i];
             const struct transpiler_pair *pair =
-                transpiler_plan_is_optimize(t, i) && transpiler_plan_is_update(op) &&
+                transpiler_plan_is_optimize(t, i) && transpiler_plan_is_update(t, op) &&
                         str_eq(op_desc_input1(op, "LearningRate"), rate)
                     ? transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"))
                     : NULL;
@@ -565,9 +569,10 @@ static int make_slice_map(struct transpiler *t, struct err *err)
     }
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
-        if (!transpiler_plan_is_optimize(t, i) || !transpiler_plan_is_update(op))
+        if (!transpiler_plan_is_optimize(t, i) || !transpiler_plan_is_update(t, op))
             continue;
-        map_rate(t, &seen, op_desc_input1(op, "LearningRate"));
+        if (op_desc_input1(op, "LearningRate") != NULL)
+            map_rate(t, &seen, op_desc_input1(op, "LearningRate"));
         for (size_t s = 0; s < op->inputs_count; s++) {
             const char *slot = op->inputs[s].name;
             bool own =

@@ -46,7 +46,7 @@ void transpiler_plan_deinit(struct transpiler *t);
 
 // Operators of block 0 by what becomes of them.
 bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op);   // runs on the servers
-bool transpiler_plan_is_update(const struct op_desc *op);     // has Param and LearningRate
+bool transpiler_plan_is_update(const struct transpiler *t, const struct op_desc *op);
 bool transpiler_plan_is_schedule(const struct op_desc *op);   // learning-rate schedule
 // op_role_var[i] of an operator, or NULL.
 const char *transpiler_plan_role_var(const struct op_desc *op, size_t i);

@@ -309,7 +309,7 @@ static void write_updates(struct writer *w)
     int parent = (int)w->program->blocks_count - 1;
     for (size_t i = 0; i < main->ops_count; i++) {
         const struct op_desc *op = main->ops[i];
-        if (!transpiler_plan_is_optimize(w->t, i) || !transpiler_plan_is_update(op))
+        if (!transpiler_plan_is_optimize(w->t, i) || !transpiler_plan_is_update(w->t, op))
             continue;
         const struct transpiler_pair *pair =
             transpiler_plan_pair_of_param(w->t, op_desc_input1(op, "Param"));
@@ -453,7 +453,7 @@ static void write_update_block(struct writer *w, const struct transpiler_pair *p
         if (!transpiler_plan_is_optimize(w->t, i) ||
             !str_eq(transpiler_plan_role_var(op, 0), pair->param))
             continue;
-        if (transpiler_plan_is_update(op))
+        if (transpiler_plan_is_update(w->t, op))
             move_update(w, block, pair, op);
         else
             move_op(w, block, op);

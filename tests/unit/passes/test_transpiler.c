@@ -334,6 +334,29 @@ static void expect_refusal(struct transpiler_config config, struct transpiler_jo
     program_free(startup);
 }
 
+// 1.8.5 overlooks Adadelta, which has no LearningRate: by default its updates are on the servers.
+static void test_transpiler_adadelta_is_updated(void **state)
+{
+    (void)state;
+    struct program *main = golden_folder_load("digits_adadelta/main.pb");
+    struct program *startup = golden_folder_load("digits_adadelta/startup.pb"), *server = NULL;
+    if (main == NULL) {
+        golden_folder_done(0);
+        return;
+    }
+    struct transpiler *t = transpile(&variants[0], false, main, startup);
+    assert_int_equal(transpiler_pserver_program(t, "127.0.0.1:6174", &server, NULL), 0);
+    const struct block *block = program_block(server, 1);
+    assert_int_equal(block->ops_count, 3);
+    assert_string_equal(block->ops[2]->type, "adadelta");
+    assert_true(
+        slice_map_find(transpiler_slices(t), "fc_0.w_0__avg_squared_grad_0")->slices_count == 2);
+    program_free(server);
+    program_free(main);
+    program_free(startup);
+    transpiler_free(t);
+}
+
 static void test_transpiler_refuses_bad_settings(void **state)
 {
     (void)state;
@@ -380,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_transpiler_hash_name_is_stable_and_meets),
         cmocka_unit_test(test_transpiler_one_trainer_can_run),
         cmocka_unit_test(test_transpiler_server_without_parameters),
+        cmocka_unit_test(test_transpiler_adadelta_is_updated),
         cmocka_unit_test(test_transpiler_refuses_bad_settings),
         cmocka_unit_test(test_transpiler_refuses_a_program_without_updates),
     };
