@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs programs. For each program it keeps a plan and a scope of temporaries; both are found again by the
-// program's address and revision (which is unique in the process), the least recently used one goes when
-// there are ENTRIES_MAX. Persistable variables are looked up in the executor's scope, which outlives it.
+// Runs programs. For each program it keeps a plan and a scope of temporaries; both are found again
+// by the program's address and revision (which is unique in the process), the least recently used
+// one goes when there are ENTRIES_MAX. Persistable variables are looked up in the executor's scope,
+// which outlives it.
 //
-// Fed tensors are borrowed from the caller for the length of a run; what the caller fed last time and does
-// not feed now counts as missing. A fed variable that the program itself writes, or that is persistable,
-// is copied instead. An executor and its scope belong to one thread.
+// Fed tensors are borrowed from the caller for the length of a run; what the caller fed last time
+// and does not feed now counts as missing. A fed variable that the program itself writes, or that
+// is persistable, is copied instead. An executor and its scope belong to one thread.
 
 #include "common/exec/executor.h"
 
@@ -27,11 +28,11 @@ struct feed_slot {
     struct variable *var;
     const struct var_desc *desc;
     bool copied;
-    bool lent;                          // holds the caller's memory now
+    bool lent;   // holds the caller's memory now
 };
 
 struct entry {
-    const struct program *program;      // only compared, never followed, once it may be gone
+    const struct program *program;   // only compared, never followed, once it may be gone
     uint64_t revision;
     uint64_t last_used;
     struct plan *plan;
@@ -56,13 +57,16 @@ struct binding {
     const struct block *block;
 };
 
-static int find_entry(struct executor *exe, const struct program *program, struct entry **out, struct err *err);
+static int find_entry(struct executor *exe, const struct program *program, struct entry **out,
+                      struct err *err);
 static void free_entry(struct entry *entry);
-static int feed_one(struct executor *exe, struct entry *entry, const struct executor_feed *feed, struct err *err);
-static int fetch_one(const struct executor *exe, const struct entry *entry, struct executor_fetch *fetch,
-                     struct err *err);
+static int feed_one(struct executor *exe, struct entry *entry, const struct executor_feed *feed,
+                    struct err *err);
+static int fetch_one(const struct executor *exe, const struct entry *entry,
+                     struct executor_fetch *fetch, struct err *err);
 
-struct executor *executor_new(struct scope *scope, const struct plan_host *hosts, size_t hosts_count)
+struct executor *executor_new(struct scope *scope, const struct plan_host *hosts,
+                              size_t hosts_count)
 {
     struct executor *exe = MEM_NEW(struct executor);
     exe->scope = scope;
@@ -88,8 +92,9 @@ struct scope *executor_scope(const struct executor *exe)
     return exe->scope;
 }
 
-int executor_run(struct executor *exe, const struct program *program, const struct executor_feed *feeds,
-                 size_t feeds_count, struct executor_fetch *fetches, size_t fetches_count, struct err *err)
+int executor_run(struct executor *exe, const struct program *program,
+                 const struct executor_feed *feeds, size_t feeds_count,
+                 struct executor_fetch *fetches, size_t fetches_count, struct err *err)
 {
     struct entry *entry;
     int rc = find_entry(exe, program, &entry, err);
@@ -124,7 +129,8 @@ static struct variable *executor_bind(void *self, const char *name, bool write, 
     return known != NULL ? known : scope_var(binding->entry->temps, name);
 }
 
-static int make_entry(struct executor *exe, const struct program *program, struct entry **out, struct err *err)
+static int make_entry(struct executor *exe, const struct program *program, struct entry **out,
+                      struct err *err)
 {
     int rc = plan_check(program, exe->hosts, exe->hosts_count, NULL, err);
     if (rc < 0)
@@ -144,7 +150,8 @@ static int make_entry(struct executor *exe, const struct program *program, struc
     return 0;
 }
 
-static int find_entry(struct executor *exe, const struct program *program, struct entry **out, struct err *err)
+static int find_entry(struct executor *exe, const struct program *program, struct entry **out,
+                      struct err *err)
 {
     size_t at = exe->entries_count, oldest = 0;
     for (size_t i = 0; i < exe->entries_count; i++) {
@@ -186,7 +193,8 @@ static int unknown_feed(const struct entry *entry, const char *name, struct err 
 {
     struct str_list wanted = {0};
     for (size_t i = 0; i < entry->plan->inputs_count; i++) {
-        const struct var_desc *desc = block_find_var(entry->plan->block, entry->plan->inputs[i].name);
+        const struct var_desc *desc =
+            block_find_var(entry->plan->block, entry->plan->inputs[i].name);
         if (desc != NULL && !desc->persistable)
             str_list_add(&wanted, desc->name);
     }
@@ -198,8 +206,8 @@ static int unknown_feed(const struct entry *entry, const char *name, struct err 
     return SL_ENOENT;
 }
 
-static int find_feed(struct executor *exe, struct entry *entry, const char *name, struct feed_slot **out,
-                     struct err *err)
+static int find_feed(struct executor *exe, struct entry *entry, const char *name,
+                     struct feed_slot **out, struct err *err)
 {
     const struct block *block = entry->plan->block;
     for (size_t i = 0; i < entry->feeds_count; i++) {
@@ -213,7 +221,8 @@ static int find_feed(struct executor *exe, struct entry *entry, const char *name
         return unknown_feed(entry, name, err);
     MEM_GROW(entry->feeds, entry->feeds_count, entry->feeds_cap);
     struct feed_slot *slot = &entry->feeds[entry->feeds_count++];
-    *slot = (struct feed_slot){.name = mem_must_strdup(name), .desc = desc, .copied = desc->persistable};
+    *slot = (struct feed_slot){
+        .name = mem_must_strdup(name), .desc = desc, .copied = desc->persistable};
     slot->var = desc->persistable ? scope_var(exe->scope, name) : scope_var(entry->temps, name);
     for (size_t i = 0; i < block->ops_count && !slot->copied; i++)
         slot->copied = op_desc_writes(block->ops[i], name) && !str_eq(block->ops[i]->type, "feed");
@@ -222,7 +231,8 @@ static int find_feed(struct executor *exe, struct entry *entry, const char *name
 }
 
 // The first op that reads a fed variable, as " (read first by op 3 `mul`)", for errors.
-static const char *first_reader(const struct entry *entry, const char *name, char *text, size_t bytes)
+static const char *first_reader(const struct entry *entry, const char *name, char *text,
+                                size_t bytes)
 {
     const struct block *block = entry->plan->block;
     text[0] = '\0';
@@ -235,8 +245,8 @@ static const char *first_reader(const struct entry *entry, const char *name, cha
     return text;
 }
 
-static int check_feed(const struct entry *entry, const struct feed_slot *slot, const struct tensor *value,
-                      struct err *err)
+static int check_feed(const struct entry *entry, const struct feed_slot *slot,
+                      const struct tensor *value, struct err *err)
 {
     const struct var_desc *desc = slot->desc;
     char got[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX], reader[160];
@@ -246,16 +256,18 @@ static int check_feed(const struct entry *entry, const struct feed_slot *slot, c
     for (int i = 0; fits && i < desc->dims.rank; i++)
         fits = op_dims_fit(desc->dims.d[i], value->dims.d[i]);
     if (!fits)
-        return err_set(err, SL_EMISMATCH, "feed %s: %s %s is given, block 0 declares %s %s%s", slot->name,
-                       dtype_name((int)value->dtype), dims_format(&value->dims, got), dtype_name(desc->dtype),
-                       dims_format(&desc->dims, want), first_reader(entry, slot->name, reader, sizeof reader));
+        return err_set(err, SL_EMISMATCH, "feed %s: %s %s is given, block 0 declares %s %s%s",
+                       slot->name, dtype_name((int)value->dtype), dims_format(&value->dims, got),
+                       dtype_name(desc->dtype), dims_format(&desc->dims, want),
+                       first_reader(entry, slot->name, reader, sizeof reader));
     if (!tensor_lod_is_valid(value))
         return err_set(err, SL_EINVAL, "feed %s: its LoD does not fit its %s", slot->name,
                        dims_format(&value->dims, got));
     return 0;
 }
 
-static int feed_one(struct executor *exe, struct entry *entry, const struct executor_feed *feed, struct err *err)
+static int feed_one(struct executor *exe, struct entry *entry, const struct executor_feed *feed,
+                    struct err *err)
 {
     struct feed_slot *slot;
     int rc = find_feed(exe, entry, feed->name, &slot, err);
@@ -263,7 +275,8 @@ static int feed_one(struct executor *exe, struct entry *entry, const struct exec
         return rc;
     if (!plan_shape_is_set(feed->value))
         return err_set(err, SL_EINVAL, "feed %s: the value is empty", feed->name);
-    if (feed->value->kind == VARIABLE_TENSOR && (rc = check_feed(entry, slot, &feed->value->tensor, err)) < 0)
+    if (feed->value->kind == VARIABLE_TENSOR &&
+        (rc = check_feed(entry, slot, &feed->value->tensor, err)) < 0)
         return rc;
     if (slot->copied || feed->value->kind != VARIABLE_TENSOR) {
         rc = variable_copy(slot->var, feed->value);
@@ -277,8 +290,8 @@ static int feed_one(struct executor *exe, struct entry *entry, const struct exec
     return rc < 0 ? err_set(err, rc, "feed %s: LoD: %s", feed->name, err_name(rc)) : 0;
 }
 
-static int fetch_one(const struct executor *exe, const struct entry *entry, struct executor_fetch *fetch,
-                     struct err *err)
+static int fetch_one(const struct executor *exe, const struct entry *entry,
+                     struct executor_fetch *fetch, struct err *err)
 {
     const struct variable *var = scope_find(entry->temps, fetch->name);
     if (var == NULL)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fluid's Executor: runs a program's block 0 in a scope, with feeds and fetches. Plans are cached by
-// program, revision, feed and fetch names. Temporary variables belong to the executor and die with it;
-// persistable ones live in the scope.
+// Fluid's Executor: runs a program's block 0 in a scope, with feeds and fetches. Plans are cached
+// by program, revision, feed and fetch names. Temporary variables belong to the executor and die
+// with it; persistable ones live in the scope.
 #pragma once
 
 #include "common/exec/plan.h"
@@ -12,15 +12,17 @@ struct scope;
 
 struct executor_feed {
     const char *name;
-    const struct variable *value;       // borrowed for the run (data is used in place, not copied)
+    const struct variable *value;   // borrowed for the run (data is used in place, not copied)
 };
 
 struct executor_fetch {
     const char *name;
-    const struct variable *value;       // set by the run; owned by the executor, valid until the next run
+    const struct variable
+        *value;   // set by the run; owned by the executor, valid until the next run
 };
 
-struct executor *executor_new(struct scope *scope, const struct plan_host *hosts, size_t hosts_count);   // borrows scope
+struct executor *executor_new(struct scope *scope, const struct plan_host *hosts,
+                              size_t hosts_count);   // borrows scope
 void executor_free(struct executor *exe);
 struct scope *executor_scope(const struct executor *exe);
 // Errors name block, op index, type and variable: "block 0 op 3 mul: X fc_0.tmp_0 [20,13]: ...".

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The life of a plan. A run first looks at the variables that come from outside (are they there, do they
-// still have the shapes of the last run), then walks the ops. Only when a shape changed does the walk
-// infer again, op by op before each kernel, so an op whose output shape depends on data makes just the
-// ops behind it infer again.
+// The life of a plan. A run first looks at the variables that come from outside (are they there, do
+// they still have the shapes of the last run), then walks the ops. Only when a shape changed does
+// the walk infer again, op by op before each kernel, so an op whose output shape depends on data
+// makes just the ops behind it infer again.
 //
 // Invariant: when `stale` is false, every variable has the shape that its kernel wrote last time.
-// A plan belongs to one thread at a time; two plans may run at once when they write different variables.
+// A plan belongs to one thread at a time; two plans may run at once when they write different
+// variables.
 
 #include "common/exec/plan_op.h"
 
@@ -87,8 +88,9 @@ static int check_inputs(struct plan *plan, struct err *err)
         if (!plan_shape_is_set(input->var)) {
             const struct var_desc *desc = block_find_var(plan->block, input->name);
             bool persistable = desc != NULL && desc->persistable;
-            return err_set(err, SL_EUSAGE, "block %d op %zu `%s`: variable %s has no value; %s", plan->block->idx,
-                           input->op, plan->block->ops[input->op]->type, input->name,
+            return err_set(err, SL_EUSAGE, "block %d op %zu `%s`: variable %s has no value; %s",
+                           plan->block->idx, input->op, plan->block->ops[input->op]->type,
+                           input->name,
                            persistable ? "run the startup program or load it first" : "feed it");
         }
         if (plan_shape_matches(&input->seen, input->var))
@@ -126,8 +128,8 @@ static void format_args(const struct plan_op *op, struct buf *out)
             char text[DIMS_TEXT_MAX] = "";
             if (var != NULL && var->kind == VARIABLE_TENSOR && plan_shape_is_set(var))
                 dims_format(&var->tensor.dims, text);
-            buf_printf(out, "%s%s=%s%s%s", out->bytes > 0 ? ", " : "", op->def->inputs[s].name, slot->args.items[i],
-                       text[0] ? " " : "", text);
+            buf_printf(out, "%s%s=%s%s%s", out->bytes > 0 ? ", " : "", op->def->inputs[s].name,
+                       slot->args.items[i], text[0] ? " " : "", text);
         }
     }
 }
@@ -140,7 +142,8 @@ static int op_failed(const struct plan *plan, const struct plan_op *op, int rc, 
     if (err != NULL && err->text[0] == '\0')
         err_set(err, rc, "%s", err_name(rc));
     if (args.bytes > 0)
-        err_prefix(err, "block %d op %zu `%s` (%s)", plan->block->idx, op->index, op->def->type, buf_text(&args));
+        err_prefix(err, "block %d op %zu `%s` (%s)", plan->block->idx, op->index, op->def->type,
+                   buf_text(&args));
     else
         err_prefix(err, "block %d op %zu `%s`", plan->block->idx, op->index, op->def->type);
     buf_deinit(&args);

@@ -22,8 +22,8 @@ struct plan_binder {
     void *self;
 };
 
-// Ops with I/O and the object they work on, given by whoever creates the executor (any number of such
-// groups); looked up before the table of compute ops. Such ops check and size their own arguments
+// Ops with I/O and the object they work on, given by whoever creates the executor (any number of
+// such groups); looked up before the table of compute ops. They check and size their own arguments
 // (op_resize keeps a buffer that already fits: an output may be a view of a bigger tensor).
 struct plan_host {
     const struct op_def *const *ops;   // NULL-terminated; NULL for none
@@ -35,13 +35,14 @@ struct plan_host {
 int plan_new(const struct block *block, size_t first, size_t last, const struct plan_binder *binder,
              const struct plan_host *hosts, size_t hosts_count, struct plan **out, struct err *err);
 void plan_free(struct plan *plan);
-// Errors name block, op index, type, variables and shapes. After an error the outputs are undefined.
+// Errors name block, op index, type, variables and shapes; outputs are undefined after one.
 int plan_run(struct plan *plan, struct err *err);
 
 // Every op of every block that neither the hosts nor the table have: one line each,
-// "block 0 op 17 `type`", into out_lines (may be NULL). 0, or SL_EUNSUPPORTED with one error naming all.
+// "block 0 op 17 `type`", into out_lines (may be NULL). 0, or SL_EUNSUPPORTED with one error that
+// names all.
 int plan_check(const struct program *program, const struct plan_host *hosts, size_t hosts_count,
                struct str_list *out_lines, struct err *err);
-// The variables that the block's ops read before any of them wrote it, and those they write; in order
-// of first use, each once. Either may be NULL.
+// The variables that the block's ops read before any of them wrote it, and those they write; in
+// order of first use, each once. Either may be NULL.
 void plan_uses(const struct block *block, struct str_list *out_reads, struct str_list *out_writes);

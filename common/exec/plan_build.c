@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From descriptions to addresses: finds each op's definition, puts its arguments and attributes in the
-// order of the definition's tables, and notes which variables come from outside the block.
+// From descriptions to addresses: finds each op's definition, puts its arguments and attributes in
+// the order of the definition's tables, and notes which variables come from outside the block.
 // Memory comes from the plan's pool, so a failure half-way needs no care here.
 
 #include <string.h>
@@ -19,8 +19,8 @@ struct builder {
     const struct plan_binder *binder;
     const struct plan_host *hosts;
     size_t hosts_count;
-    struct map written;                 // names that an earlier op of the block writes
-    struct map listed;                  // names that are among the plan's inputs
+    struct map written;   // names that an earlier op of the block writes
+    struct map listed;    // names that are among the plan's inputs
     struct err *err;
 };
 
@@ -58,8 +58,8 @@ int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_b
     return rc;
 }
 
-const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts, size_t hosts_count,
-                                     const struct plan_host **out_host)
+const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts,
+                                     size_t hosts_count, const struct plan_host **out_host)
 {
     for (size_t h = 0; h < hosts_count; h++) {
         for (const struct op_def *const *def = hosts[h].ops; def != NULL && *def != NULL; def++) {
@@ -88,7 +88,8 @@ static int build_op(struct builder *b, struct plan_op *op)
     op->ctx.host = host != NULL ? host->self : NULL;
     op->ctx.def = op->def;
     op->ctx.desc = op->desc;
-    if (op->def->scratch_bytes > 0 && (op->ctx.scratch = plan_calloc(b->plan, 1, op->def->scratch_bytes)) == NULL)
+    if (op->def->scratch_bytes > 0 &&
+        (op->ctx.scratch = plan_calloc(b->plan, 1, op->def->scratch_bytes)) == NULL)
         return no_memory(b);
     if (op->def->temps > 0) {
         op->ctx.temps = plan_calloc(b->plan, (size_t)op->def->temps, sizeof *op->ctx.temps);
@@ -126,7 +127,8 @@ static int check_slots(const struct builder *b, const struct op_slot *slots, siz
 }
 
 // Notes a variable that comes from outside the block, once.
-static void list_input(struct builder *b, const struct plan_op *op, const char *name, struct variable *var)
+static void list_input(struct builder *b, const struct plan_op *op, const char *name,
+                       struct variable *var)
 {
     struct plan *plan = b->plan;
     if (map_get(&b->listed, name) != NULL)
@@ -139,14 +141,16 @@ static void list_input(struct builder *b, const struct plan_op *op, const char *
 }
 
 // One slot's arguments as variables; write says which side it is.
-static int bind_slot(struct builder *b, struct plan_op *op, const struct op_slot_def *known, const struct op_slot *slot,
-                     bool write, struct op_args *args, struct op_args_dims *dims)
+static int bind_slot(struct builder *b, struct plan_op *op, const struct op_slot_def *known,
+                     const struct op_slot *slot, bool write, struct op_args *args,
+                     struct op_args_dims *dims)
 {
     size_t count = slot != NULL ? slot->args.count : 0;
     const char *side = write ? "output" : "input";
     bool any = false;
     if (count > 1 && !(known->flags & OP_SLOT_LIST))
-        return err_set(b->err, SL_EINVAL, "%s %s takes one argument, not %zu", side, known->name, count);
+        return err_set(b->err, SL_EINVAL, "%s %s takes one argument, not %zu", side, known->name,
+                       count);
     args->count = dims->count = count;
     args->vars = plan_calloc(b->plan, count, sizeof *args->vars);
     dims->vars = plan_calloc(b->plan, count, sizeof *dims->vars);
@@ -159,12 +163,14 @@ static int bind_slot(struct builder *b, struct plan_op *op, const struct op_slot
         bool written = map_get(&b->written, name) != NULL;
         args->vars[i] = b->binder->bind(b->binder->self, name, write, written);
         if (args->vars[i] == NULL)
-            return err_set(b->err, SL_ENOENT, "%s %s: there is no variable %s", side, known->name, name);
+            return err_set(b->err, SL_ENOENT, "%s %s: there is no variable %s", side, known->name,
+                           name);
         any = true;
         if (!write && !written && !op->host)
             list_input(b, op, name, args->vars[i]);
     }
-    unsigned may_lack = write ? OP_SLOT_OPTIONAL | OP_SLOT_EXTRA | OP_SLOT_RAW : OP_SLOT_OPTIONAL | OP_SLOT_RAW;
+    unsigned may_lack =
+        write ? OP_SLOT_OPTIONAL | OP_SLOT_EXTRA | OP_SLOT_RAW : OP_SLOT_OPTIONAL | OP_SLOT_RAW;
     if (!any && !op->host && !(known->flags & may_lack))
         return err_set(b->err, SL_EINVAL, "%s %s is missing", side, known->name);
     return 0;
@@ -180,8 +186,8 @@ static int build_inputs(struct builder *b, struct plan_op *op)
     op->ctx.in = op->in;
     int rc = check_slots(b, op->desc->inputs, op->desc->inputs_count, op->def->inputs, "input");
     for (size_t s = 0; rc == 0 && s < count; s++)
-        rc = bind_slot(b, op, &op->def->inputs[s], op_desc_input(op->desc, op->def->inputs[s].name), false,
-                       &op->in[s], &op->in_dims[s]);
+        rc = bind_slot(b, op, &op->def->inputs[s], op_desc_input(op->desc, op->def->inputs[s].name),
+                       false, &op->in[s], &op->in_dims[s]);
     return rc;
 }
 
@@ -195,8 +201,9 @@ static int build_outputs(struct builder *b, struct plan_op *op)
     op->ctx.out = op->out;
     int rc = check_slots(b, op->desc->outputs, op->desc->outputs_count, op->def->outputs, "output");
     for (size_t s = 0; rc == 0 && s < count; s++) {
-        rc = bind_slot(b, op, &op->def->outputs[s], op_desc_output(op->desc, op->def->outputs[s].name), true,
-                       &op->out[s], &op->out_dims[s]);
+        rc = bind_slot(b, op, &op->def->outputs[s],
+                       op_desc_output(op->desc, op->def->outputs[s].name), true, &op->out[s],
+                       &op->out_dims[s]);
         flat += op->out[s].count;
     }
     if (rc < 0)
@@ -227,10 +234,12 @@ static bool is_ints(enum attr_type type)
 
 // Writers of different years disagree about the type of some attributes; the meaning is clear.
 // Returns true when `from` can be used as it is, or was converted into *to (then *out_converted).
-static bool fit_attr(const struct attr *from, enum attr_type want, struct attr *to, bool *out_converted)
+static bool fit_attr(const struct attr *from, enum attr_type want, struct attr *to,
+                     bool *out_converted)
 {
     *out_converted = false;
-    if (from->type == want || (is_int(from->type) && is_int(want)) || (is_ints(from->type) && is_ints(want)))
+    if (from->type == want || (is_int(from->type) && is_int(want)) ||
+        (is_ints(from->type) && is_ints(want)))
         return true;
     bool list = is_ints(from->type) || from->type == ATTR_FLOATS || from->type == ATTR_STRINGS;
     bool want_list = is_ints(want) || want == ATTR_FLOATS || want == ATTR_STRINGS;
@@ -239,7 +248,8 @@ static bool fit_attr(const struct attr *from, enum attr_type want, struct attr *
     } else if (list && want_list && from->count == 0) {
         *to = (struct attr){.name = mem_must_strdup(from->name), .type = want};
     } else if (is_ints(from->type) && want == ATTR_FLOATS) {
-        *to = (struct attr){.name = mem_must_strdup(from->name), .type = want, .count = from->count};
+        *to =
+            (struct attr){.name = mem_must_strdup(from->name), .type = want, .count = from->count};
         to->floats = mem_must_calloc(from->count, sizeof *to->floats);
         for (size_t i = 0; i < from->count; i++)
             to->floats[i] = (float)from->ints[i];
@@ -280,8 +290,8 @@ static int build_attrs(struct builder *b, struct plan_op *op)
         if (given == NULL)
             op_attr_default(def, &own);
         else if (!fit_attr(given, def->type, &own, &made))
-            return err_set(b->err, SL_EINVAL, "attribute %s has type %d, the op takes %d", def->name, (int)given->type,
-                           (int)def->type);
+            return err_set(b->err, SL_EINVAL, "attribute %s has type %d, the op takes %d",
+                           def->name, (int)given->type, (int)def->type);
         attrs[a] = made ? keep_attr(b->plan, &own) : given;
         if (attrs[a] == NULL)
             return no_memory(b);

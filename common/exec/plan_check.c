@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Questions about programs that need no run: which ops are missing, which variables a block touches.
+// Questions that need no run: which ops of a program are missing, which variables a block touches.
 
 #include <string.h>
 
@@ -13,7 +13,8 @@
 // Leaves room for what callers put in front of the text.
 #define MISSING_TEXT_MAX (ERR_TEXT_MAX - 200)
 
-static size_t list_type(const struct program *program, const char *type, const char *after_first, struct buf *text);
+static size_t list_type(const struct program *program, const char *type, const char *after_first,
+                        struct buf *text);
 
 int plan_check(const struct program *program, const struct plan_host *hosts, size_t hosts_count,
                struct str_list *out_lines, struct err *err)
@@ -57,7 +58,8 @@ void plan_uses(const struct block *block, struct str_list *out_reads, struct str
         for (size_t s = 0; s < op->inputs_count; s++) {
             for (size_t k = 0; k < op->inputs[s].args.count; k++) {
                 const char *name = op->inputs[s].args.items[k];
-                if (map_get(&written, name) != NULL || map_get(&read, name) != NULL || str_eq(name, "@EMPTY@"))
+                if (map_get(&written, name) != NULL || map_get(&read, name) != NULL ||
+                    str_eq(name, "@EMPTY@"))
                     continue;
                 map_set(&read, name, op->inputs);
                 if (out_reads != NULL)
@@ -79,9 +81,10 @@ void plan_uses(const struct block *block, struct str_list *out_reads, struct str
     map_deinit(&written);
 }
 
-// "block 0 op 17 `type`: not supported; also op 23, 31" for one type, or "; block 0 op 4 `other`, 9" for
-// a later one. Returns how many places it named.
-static size_t list_type(const struct program *program, const char *type, const char *after_first, struct buf *text)
+// "block 0 op 17 `type`: not supported; also op 23, 31" for one type, or "; block 0 op 4 `other`,
+// 9" for a later one. Returns how many places it named.
+static size_t list_type(const struct program *program, const char *type, const char *after_first,
+                        struct buf *text)
 {
     size_t named = 0;
     int last_block = -1;
@@ -93,7 +96,8 @@ static size_t list_type(const struct program *program, const char *type, const c
             if (text->bytes > MISSING_TEXT_MAX)
                 return named;
             if (named == 0)
-                buf_printf(text, "%sblock %d op %zu `%s`%s", text->bytes > 0 ? "; " : "", block->idx, i, type, after_first);
+                buf_printf(text, "%sblock %d op %zu `%s`%s", text->bytes > 0 ? "; " : "",
+                           block->idx, i, type, after_first);
             else if (block->idx != last_block)
                 buf_printf(text, ", block %d op %zu", block->idx, i);
             else

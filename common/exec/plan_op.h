@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of a plan, shared by the files that build it (plan_build.c), infer shapes (plan_shape.c),
-// alias received slices (plan_alias.c) and run it (plan.c). Nobody else includes this.
+// The inside of a plan, shared by the files that build it (plan_build.c), infer shapes
+// (plan_shape.c), alias received slices (plan_alias.c) and run it (plan.c). Private.
 #pragma once
 
 #include "common/exec/plan.h"
@@ -11,27 +11,27 @@ struct op_desc;
 // What was known of a variable's shape when shapes were last inferred: kind, type, dims, LoD.
 struct plan_seen {
     enum variable_kind kind;
-    int64_t height;                     // selected rows only
-    struct tensor shape;                // never has data
+    int64_t height;        // selected rows only
+    struct tensor shape;   // never has data
 };
 
 // A variable that the block reads before it wrote it.
 struct plan_input {
     struct variable *var;
     const char *name;
-    size_t op;                          // first reader
+    size_t op;   // first reader
     struct plan_seen seen;
 };
 
 struct plan_op {
     const struct op_def *def;
     const struct op_desc *desc;
-    size_t index;                       // in the block
-    bool host;                          // checks and sizes its arguments itself
+    size_t index;   // in the block
+    bool host;      // checks and sizes its arguments itself
     struct op_ctx ctx;
-    struct op_args *in, *out;           // by slot
+    struct op_args *in, *out;   // by slot
     struct op_args_dims *in_dims, *out_dims;
-    struct plan_seen *watched;          // outputs of an op that sizes them itself, flat; NULL otherwise
+    struct plan_seen *watched;   // outputs of an op that sizes them itself, flat; NULL otherwise
     size_t watched_count;
 };
 
@@ -39,7 +39,7 @@ struct plan_op {
 struct plan_alias {
     struct variable *whole;
     enum dtype dtype;
-    struct dims dims;                   // of the whole
+    struct dims dims;   // of the whole
     struct variable **pieces;
     int64_t *rows;
     size_t count;
@@ -53,10 +53,10 @@ struct plan {
     size_t inputs_count, inputs_cap;
     struct plan_alias *aliases;
     size_t aliases_count, aliases_cap;
-    bool stale;                         // some shape is not inferred for what the inputs are now
-    struct attr **made_attrs;           // defaults and converted attributes
+    bool stale;                 // some shape is not inferred for what the inputs are now
+    struct attr **made_attrs;   // defaults and converted attributes
     size_t made_attrs_count, made_attrs_cap;
-    void **pool;                        // everything else that lives as long as the plan
+    void **pool;   // everything else that lives as long as the plan
     size_t pool_count, pool_cap;
 };
 
@@ -67,8 +67,8 @@ void *plan_calloc(struct plan *plan, size_t count, size_t bytes);
 int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_binder *binder,
                const struct plan_host *hosts, size_t hosts_count, struct err *err);
 // *out_host is the group that has the op, NULL when it is from the table.
-const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts, size_t hosts_count,
-                                     const struct plan_host **out_host);
+const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts,
+                                     size_t hosts_count, const struct plan_host **out_host);
 
 // plan_shape.c
 bool plan_shape_is_set(const struct variable *var);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes at run time: what variables have now goes into the op's infer_shape, what comes out sizes its
-// outputs. A tensor that already fits is left alone (op_resize), so nothing is allocated when shapes stay.
+// Shapes at run time: what variables have now goes into the op's infer_shape, what comes out sizes
+// its outputs. A tensor that already fits is left alone (op_resize), so nothing is allocated when
+// shapes stay.
 
 #include "common/base/err.h"
 #include "common/exec/plan_op.h"
@@ -8,7 +9,8 @@
 
 static int gather(struct plan_op *op, struct err *err);
 static int apply(struct plan_op *op, struct err *err);
-static const struct variable *source_of_lod(const struct plan_op *op, const struct op_var_dims *from);
+static const struct variable *source_of_lod(const struct plan_op *op,
+                                            const struct op_var_dims *from);
 
 bool plan_shape_is_set(const struct variable *var)
 {
@@ -49,9 +51,9 @@ bool plan_shape_matches(const struct plan_seen *seen, const struct variable *var
         struct dims dims = rows_dims(&var->rows);
         return seen->shape.dtype == var->rows.value.dtype && dims_equal(&seen->shape.dims, &dims);
     }
-    return var->kind == VARIABLE_EMPTY ||
-           (seen->shape.dtype == var->tensor.dtype && dims_equal(&seen->shape.dims, &var->tensor.dims) &&
-            lod_equal(&seen->shape, &var->tensor));
+    return var->kind == VARIABLE_EMPTY || (seen->shape.dtype == var->tensor.dtype &&
+                                           dims_equal(&seen->shape.dims, &var->tensor.dims) &&
+                                           lod_equal(&seen->shape, &var->tensor));
 }
 
 int plan_shape_remember(struct plan_seen *seen, const struct variable *var, struct err *err)
@@ -109,10 +111,12 @@ static int gather(struct plan_op *op, struct err *err)
             if (var == NULL)
                 continue;
             if (!plan_shape_is_set(var))
-                return err_set(err, SL_EUSAGE, "input %s: variable %s has no value", op->def->inputs[s].name,
+                return err_set(err, SL_EUSAGE, "input %s: variable %s has no value",
+                               op->def->inputs[s].name,
                                op_desc_input(op->desc, op->def->inputs[s].name)->args.items[i]);
             if (var->kind == VARIABLE_SELECTED_ROWS && !(flags & OP_SLOT_ROWS))
-                return err_set(err, SL_EUNSUPPORTED, "input %s is selected rows, which this op does not take",
+                return err_set(err, SL_EUNSUPPORTED,
+                               "input %s is selected rows, which this op does not take",
                                op->def->inputs[s].name);
             dims->kind = var->kind;
             if (var->kind == VARIABLE_SELECTED_ROWS) {
@@ -140,20 +144,25 @@ static int apply(struct plan_op *op, struct err *err)
             if (var == NULL || !dims->set || dims->kind != VARIABLE_TENSOR)
                 continue;
             struct tensor *t = variable_tensor(var);
-            int rc = op->def->kernel_resizes ? 0 : op_resize(t, (enum dtype)dims->dtype, &dims->dims, err);
+            int rc = op->def->kernel_resizes
+                         ? 0
+                         : op_resize(t, (enum dtype)dims->dtype, &dims->dims, err);
             if (rc < 0)
                 return err_prefix(err, "output %s", op->def->outputs[s].name);
             const struct variable *from = source_of_lod(op, dims->lod_from);
             if (from == NULL)
                 tensor_clear_lod(t);
-            else if (from != var && (rc = tensor_set_lod(t, from->tensor.lod_levels, from->tensor.lod)) < 0)
-                return err_set(err, rc, "LoD of output %s: %s", op->def->outputs[s].name, err_name(rc));
+            else if (from != var &&
+                     (rc = tensor_set_lod(t, from->tensor.lod_levels, from->tensor.lod)) < 0)
+                return err_set(err, rc, "LoD of output %s: %s", op->def->outputs[s].name,
+                               err_name(rc));
         }
     }
     return 0;
 }
 
-static const struct variable *source_of_lod(const struct plan_op *op, const struct op_var_dims *from)
+static const struct variable *source_of_lod(const struct plan_op *op,
+                                            const struct op_var_dims *from)
 {
     for (int s = 0; from != NULL && op->def->inputs[s].name != NULL; s++)
         for (size_t i = 0; i < op->in[s].count; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A map from names to variables on the heap, so that a variable's address never changes while it lives.
+// A map from names to variables on the heap: the address of a variable never changes.
 
 #include "common/exec/scope.h"
 

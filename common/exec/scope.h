@@ -12,4 +12,4 @@ void scope_free(struct scope *scope);
 struct variable *scope_find(const struct scope *scope, const char *name);   // NULL when absent
 struct variable *scope_var(struct scope *scope, const char *name);          // made when absent
 void scope_remove(struct scope *scope, const char *name);
-void scope_names(const struct scope *scope, struct str_list *out);          // sorted
+void scope_names(const struct scope *scope, struct str_list *out);   // sorted

@@ -8,7 +8,9 @@
 
 // c[m,n] = op(a) op(b): op(a) is [m,k], stored [k,m] when ta; op(b) is [k,n], stored [n,k] when tb.
 // All matrices are dense (no gaps between rows); c may not overlap a or b. k 0 gives zeros.
-void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c);
-void blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a, const double *b, double *c);
+void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
+                   const float *b, float *c);
+void blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const double *a,
+                   const double *b, double *c);
 // "SkylakeX": what OpenBLAS runs on, for reports.
 const char *blas_core(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes are first padded to one rank with sides of 1, then neighbours that repeat alike are merged.
+// Shapes are padded to one rank with sides of 1, then neighbours that repeat alike are merged.
 
 #include "common/ops/broadcast.h"
 
@@ -91,8 +91,8 @@ void broadcast_plan(const struct dims *x, const struct dims *y, int64_t axis, st
     }
 }
 
-void broadcast_walk(const struct broadcast *b, int elem_bytes, void *out, const void *x, const void *y,
-                    broadcast_row *row)
+void broadcast_walk(const struct broadcast *b, int elem_bytes, void *out, const void *x,
+                    const void *y, broadcast_row *row)
 {
     int last = b->rank - 1;
     int64_t at[LIMIT_RANK] = {0}, x_at = 0, y_at = 0, out_at = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two and three inputs have their own loops (two trainers are the usual case); more go through a buffer
-// of FOLD_BLOCK elements that stays in the first-level cache, so memory is read and written once.
+// Two and three inputs have their own loops (two trainers are the usual case); more go through a
+// buffer of FOLD_BLOCK elements that stays in the first-level cache, so memory is read and written
+// once.
 
 #include "common/ops/fold.h"
 
@@ -19,7 +20,8 @@
         for (int64_t i = 0; i < n; i++)                                                            \
             out[i] = (a[i] + b[i]) * scale;                                                        \
     }                                                                                              \
-    OP_CLONES static void fold_3_##S(T *out, const T *a, const T *b, const T *c, int64_t n, T scale) \
+    OP_CLONES static void fold_3_##S(T *out, const T *a, const T *b, const T *c, int64_t n,        \
+                                     T scale)                                                      \
     {                                                                                              \
         for (int64_t i = 0; i < n; i++)                                                            \
             out[i] = ((a[i] + b[i]) + c[i]) * scale;                                               \

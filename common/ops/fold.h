@@ -10,5 +10,7 @@
 // (out, in2) with 1/3 gives the same bits as all three at once.
 void fold_f32(float *out, const float *const *inputs, int inputs_count, int64_t n, float scale);
 void fold_f64(double *out, const double *const *inputs, int inputs_count, int64_t n, double scale);
-void fold_i32(int32_t *out, const int32_t *const *inputs, int inputs_count, int64_t n, int32_t scale);
-void fold_i64(int64_t *out, const int64_t *const *inputs, int inputs_count, int64_t n, int64_t scale);
+void fold_i32(int32_t *out, const int32_t *const *inputs, int inputs_count, int64_t n,
+              int32_t scale);
+void fold_i64(int64_t *out, const int64_t *const *inputs, int inputs_count, int64_t n,
+              int64_t scale);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Helpers around struct op_def that the builder, the plan and the kernels share. Nothing here knows a
-// particular op.
+// Helpers around struct op_def that the builder, the plan and the kernels share. Nothing here knows
+// a particular op.
 
 #include "common/ops/op.h"
 
@@ -12,7 +12,8 @@
 #include "common/program/op_desc.h"
 
 static int slot_index(const struct op_slot_def *slots, const char *name, size_t name_bytes);
-static const struct op_var_dims *default_source(const struct op_shape *shape, const char *output, size_t i);
+static const struct op_var_dims *default_source(const struct op_shape *shape, const char *output,
+                                                size_t i);
 
 int op_input_index(const struct op_def *def, const char *slot)
 {
@@ -68,7 +69,8 @@ struct op_desc *op_grad_unary(const struct op_desc *forward, const char *type, s
     if (x == NULL || out == NULL || i >= x->args.count)
         return NULL;
     struct op_desc *op = op_desc_new(type);
-    char *dout = mem_must_printf("%s" GRAD_SUFFIX, out), *dx = mem_must_printf("%s" GRAD_SUFFIX, x->args.items[i]);
+    char *dout = mem_must_printf("%s" GRAD_SUFFIX, out),
+         *dx = mem_must_printf("%s" GRAD_SUFFIX, x->args.items[i]);
     op_desc_add_input(op, "X", dout);
     op_desc_add_output(op, "Out", dx);
     mem_free(dout);
@@ -117,7 +119,8 @@ int op_resize(struct tensor *t, enum dtype dtype, const struct dims *dims, struc
 
 int op_bad_dtype(const struct op_ctx *ctx, int dtype)
 {
-    return err_set(ctx->err, SL_EUNSUPPORTED, "element type %s is not supported", dtype_name(dtype));
+    return err_set(ctx->err, SL_EUNSUPPORTED, "element type %s is not supported",
+                   dtype_name(dtype));
 }
 
 const struct op_var_dims *op_shape_in(const struct op_shape *shape, int s, size_t i)
@@ -171,7 +174,8 @@ int op_infer(struct op_shape *shape)
     for (int s = 0; shape->def->inputs[s].name != NULL; s++) {
         unsigned flags = shape->def->inputs[s].flags;
         if (!(flags & (OP_SLOT_OPTIONAL | OP_SLOT_RAW)) && op_shape_in(shape, s, 0) == NULL)
-            return err_set(shape->err, SL_EINVAL, "input %s is missing", shape->def->inputs[s].name);
+            return err_set(shape->err, SL_EINVAL, "input %s is missing",
+                           shape->def->inputs[s].name);
     }
     if (shape->def->infer_shape != NULL)
         return shape->def->infer_shape(shape);
@@ -200,7 +204,8 @@ static int slot_index(const struct op_slot_def *slots, const char *name, size_t 
 }
 
 // The input whose shape argument i of an output takes under the default rule.
-static const struct op_var_dims *default_source(const struct op_shape *shape, const char *output, size_t i)
+static const struct op_var_dims *default_source(const struct op_shape *shape, const char *output,
+                                                size_t i)
 {
     static const char *const suffixes[] = {"@GRAD", "Out"};
     for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {

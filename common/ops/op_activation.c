@@ -4,7 +4,7 @@
 //   relu    Out = max(X, 0)        dX = dOut (Out > 0)     (reads Out, so X may be reused)
 //   square  Out = X X              dX = dOut 2 X
 //
-// relu keeps NaN, and its gradient makes NaN of an infinite dOut, as Fluid's do: nothing hides there.
+// relu keeps NaN, and its gradient makes NaN of an infinite dOut, as Fluid's do.
 
 #include "common/base/err.h"
 #include "common/ops/op.h"
@@ -66,7 +66,8 @@ static int run_unary(struct op_ctx *ctx, void (*f32)(float *, const float *, siz
 }
 
 // kept is what the forward pass left for the gradient: X or Out.
-static int run_unary_grad(struct op_ctx *ctx, void (*f32)(float *, const float *, const float *, size_t),
+static int run_unary_grad(struct op_ctx *ctx,
+                          void (*f32)(float *, const float *, const float *, size_t),
                           void (*f64)(double *, const double *, const double *, size_t))
 {
     const struct tensor *kept = op_in(ctx, 0), *dout = op_in(ctx, 1);

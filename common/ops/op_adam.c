@@ -5,10 +5,10 @@
 //   lr         = LearningRate sqrt(1 - Beta2Pow) / (1 - Beta1Pow)
 //   ParamOut   = Param - lr (Moment1Out / (sqrt(Moment2Out) + epsilon))
 //   Beta1PowOut = beta1 Beta1Pow,  Beta2PowOut = beta2 Beta2Pow
-// Each output is its input's memory or does not overlap it; both forms give the same bits. When the op
-// runs on pieces of rows, the powers must not be in place (each piece moves them on from the same start).
-// Programs from before Fluid 1.6 move the powers on with `scale` ops and lack the two outputs.
-// lazy_mode and min_row_size_to_use_multithread only matter to sparse gradients.
+// Each output is its input's memory or does not overlap it; both forms give the same bits. When the
+// op runs on pieces of rows, the powers must not be in place (each piece moves them on from the
+// same start). Programs from before Fluid 1.6 move the powers on with `scale` ops and lack the two
+// outputs. lazy_mode and min_row_size_to_use_multithread only matter to sparse gradients.
 
 #include <math.h>
 
@@ -27,8 +27,17 @@ static const struct op_attr_def adam_attrs[] = {
     OP_ATTR_LONG("min_row_size_to_use_multithread", 1000),
     {.name = NULL},
 };
-enum { ADAM_PARAM, ADAM_GRAD, ADAM_LR, ADAM_MOMENT1, ADAM_MOMENT2, ADAM_BETA1_POW, ADAM_BETA2_POW, ADAM_BETA1_TENSOR,
-       ADAM_BETA2_TENSOR };
+enum {
+    ADAM_PARAM,
+    ADAM_GRAD,
+    ADAM_LR,
+    ADAM_MOMENT1,
+    ADAM_MOMENT2,
+    ADAM_BETA1_POW,
+    ADAM_BETA2_POW,
+    ADAM_BETA1_TENSOR,
+    ADAM_BETA2_TENSOR
+};
 enum { ADAM_PARAM_OUT, ADAM_MOMENT1_OUT, ADAM_MOMENT2_OUT, ADAM_BETA1_POW_OUT, ADAM_BETA2_POW_OUT };
 static const struct op_slot_def adam_inputs[] = {
     {"Param", 0},
@@ -74,7 +83,8 @@ static const struct op_slot_def adam_outputs[] = {
     }                                                                                              \
     static void adam_run_##S(struct op_ctx *ctx)                                                   \
     {                                                                                              \
-        const struct tensor *beta1 = op_in(ctx, ADAM_BETA1_TENSOR), *beta2 = op_in(ctx, ADAM_BETA2_TENSOR); \
+        const struct tensor *beta1 = op_in(ctx, ADAM_BETA1_TENSOR),                                \
+                            *beta2 = op_in(ctx, ADAM_BETA2_TENSOR);                                \
         T beta1_pow = *(const T *)op_in(ctx, ADAM_BETA1_POW)->data;                                \
         T beta2_pow = *(const T *)op_in(ctx, ADAM_BETA2_POW)->data;                                \
         struct adam_##S a = {                                                                      \
@@ -92,7 +102,8 @@ static const struct op_slot_def adam_outputs[] = {
         };                                                                                         \
         a.lr *= SQRT(1 - beta2_pow) / (1 - beta1_pow);                                             \
         adam_dense_##S(&a, tensor_count(op_in(ctx, ADAM_PARAM)));                                  \
-        struct tensor *pow1_out = op_out(ctx, ADAM_BETA1_POW_OUT), *pow2_out = op_out(ctx, ADAM_BETA2_POW_OUT); \
+        struct tensor *pow1_out = op_out(ctx, ADAM_BETA1_POW_OUT),                                 \
+                      *pow2_out = op_out(ctx, ADAM_BETA2_POW_OUT);                                 \
         if (pow1_out != NULL)                                                                      \
             *(T *)pow1_out->data = a.beta1 * beta1_pow;                                            \
         if (pow2_out != NULL)                                                                      \
@@ -104,9 +115,9 @@ DEFINE_ADAM(double, f64, sqrt)
 
 static int adam_infer(struct op_shape *shape)
 {
-    return optimizer_shape_infer(
-        shape, (const int[]){ADAM_GRAD, ADAM_MOMENT1, ADAM_MOMENT2, -1},
-        (const int[]){ADAM_LR, ADAM_BETA1_POW, ADAM_BETA2_POW, ADAM_BETA1_TENSOR, ADAM_BETA2_TENSOR, -1});
+    return optimizer_shape_infer(shape, (const int[]){ADAM_GRAD, ADAM_MOMENT1, ADAM_MOMENT2, -1},
+                                 (const int[]){ADAM_LR, ADAM_BETA1_POW, ADAM_BETA2_POW,
+                                               ADAM_BETA1_TENSOR, ADAM_BETA2_TENSOR, -1});
 }
 
 static int adam_forward(struct op_ctx *ctx)

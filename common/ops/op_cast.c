@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// cast: Out[i] = (out_dtype)X[i]; numbers become true when they are not 0.   dX = cast of dOut back.
-// C's conversion truncates towards 0; numbers that do not fit an integer give its smallest value, as
-// x86's conversion instruction does, rather than undefined behaviour.
+// cast: Out[i] = (out_dtype)X[i]; numbers become true when they are not 0.   dX = cast of dOut
+// back. C's conversion truncates towards 0; numbers that do not fit an integer give its smallest
+// value, as x86's conversion instruction does, rather than undefined behaviour.
 
 #include "common/base/err.h"
 #include "common/ops/op.h"
@@ -22,7 +22,7 @@ static const struct op_slot_def cast_outputs[] = {{"Out", 0}, {NULL, 0}};
 struct number {
     double f;
     int64_t i;
-    bool whole;         // i is the value
+    bool whole;   // i is the value
 };
 
 static struct number number_at(const struct tensor *t, uint64_t i)
@@ -92,7 +92,8 @@ static int cast_infer(struct op_shape *shape)
     const struct op_var_dims *x = op_shape_in(shape, 0, 0);
     int64_t dtype = shape->attr[CAST_OUT_DTYPE]->i;
     if (!dtype_is_valid((int)dtype) || dtype == DTYPE_FP16)
-        return err_set(shape->err, SL_EUNSUPPORTED, "out_dtype %s is not supported", dtype_name((int)dtype));
+        return err_set(shape->err, SL_EUNSUPPORTED, "out_dtype %s is not supported",
+                       dtype_name((int)dtype));
     op_shape_set(shape, 0, 0, &x->dims, (int)dtype, x);
     return 0;
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Joining and cutting along one axis. Around the axis a tensor is [outer, axis, inner], so a piece is
-// `outer` runs of (its axis side x inner) elements, whatever the element type.
+// Joining and cutting along one axis. Around the axis a tensor is [outer, axis, inner], so a piece
+// is `outer` runs of (its axis side x inner) elements, whatever the element type.
 //
 //   concat        Out = X0 | X1 | ...           dXi = its piece of dOut (concat_grad)
 //   split         Out_i = piece i of X          dX = concat of dOut
 //   split_byref   rows of X as views: no copy; Out_i lives as long as X does
 //
-// Pieces are given by `sections` (one of them may be -1: the rest) or by `num` equal ones. A concat piece
-// that already lies at its place in Out is not copied: the plan lets received slices be views of the
-// whole (see plan_alias.c).
+// Pieces are given by `sections` (one of them may be -1: the rest) or by `num` equal ones. A concat
+// piece that already lies at its place in Out is not copied: the plan lets received slices be views
+// of the whole (see plan_alias.c).
 
 #include <string.h>
 
@@ -31,7 +31,8 @@ static const struct op_slot_def concat_inputs[] = {
 static const struct op_slot_def concat_outputs[] = {{"Out", 0}, {NULL, 0}};
 static const struct op_slot_def concat_grad_inputs[] = {
     {"X", OP_SLOT_LIST}, {"AxisTensor", OP_SLOT_OPTIONAL}, {"Out@GRAD", 0}, {NULL, 0}};
-static const struct op_slot_def concat_grad_outputs[] = {{"X@GRAD", OP_SLOT_LIST | OP_SLOT_OPTIONAL}, {NULL, 0}};
+static const struct op_slot_def concat_grad_outputs[] = {
+    {"X@GRAD", OP_SLOT_LIST | OP_SLOT_OPTIONAL}, {NULL, 0}};
 
 enum { SPLIT_SECTIONS, SPLIT_NUM, SPLIT_AXIS };
 static const struct op_attr_def split_attrs[] = {
@@ -46,10 +47,11 @@ static const struct op_attr_def split_byref_attrs[] = {
     {.name = NULL},
 };
 enum { SPLIT_X, SPLIT_AXIS_TENSOR, SPLIT_SECTIONS_LIST };
-static const struct op_slot_def split_inputs[] = {{"X", 0},
-                                                  {"AxisTensor", OP_SLOT_OPTIONAL},
-                                                  {"SectionsTensorList", OP_SLOT_OPTIONAL | OP_SLOT_LIST},
-                                                  {NULL, 0}};
+static const struct op_slot_def split_inputs[] = {
+    {"X", 0},
+    {"AxisTensor", OP_SLOT_OPTIONAL},
+    {"SectionsTensorList", OP_SLOT_OPTIONAL | OP_SLOT_LIST},
+    {NULL, 0}};
 static const struct op_slot_def split_byref_inputs[] = {{"X", 0}, {NULL, 0}};
 static const struct op_slot_def split_outputs[] = {{"Out", OP_SLOT_LIST}, {NULL, 0}};
 
@@ -60,7 +62,8 @@ static size_t run_bytes(const struct tensor *t, int axis)
 }
 
 // Copies piece into whole (or back) at run offset `at` bytes.
-static void copy_piece(const struct tensor *whole, size_t at, const struct tensor *piece, int axis, bool into_whole)
+static void copy_piece(const struct tensor *whole, size_t at, const struct tensor *piece, int axis,
+                       bool into_whole)
 {
     size_t whole_bytes = run_bytes(whole, axis), bytes = run_bytes(piece, axis);
     int64_t outer = dims_product(&whole->dims, 0, axis);
@@ -76,7 +79,8 @@ static void copy_piece(const struct tensor *whole, size_t at, const struct tenso
     }
 }
 
-static int first_number(const struct op_ctx *ctx, const struct tensor *t, const char *slot, int64_t *out)
+static int first_number(const struct op_ctx *ctx, const struct tensor *t, const char *slot,
+                        int64_t *out)
 {
     if (tensor_count(t) < 1 || (t->dtype != DTYPE_INT32 && t->dtype != DTYPE_INT64))
         return err_set(ctx->err, SL_EINVAL, "%s must hold one int32 or int64", slot);
@@ -94,24 +98,28 @@ static int kernel_axis(const struct op_ctx *ctx, int attr, int slot, int rank, i
         return rc;
     *out = op_axis(axis, rank);
     if (*out < 0)
-        return err_set(ctx->err, SL_EINVAL, "axis %lld is not within the rank %d", (long long)axis, rank);
+        return err_set(ctx->err, SL_EINVAL, "axis %lld is not within the rank %d", (long long)axis,
+                       rank);
     return 0;
 }
 
 // Adds piece i's shape to the joined one.
-static int join_dims(struct dims *joined, const struct dims *piece, int axis, size_t i, struct err *err)
+static int join_dims(struct dims *joined, const struct dims *piece, int axis, size_t i,
+                     struct err *err)
 {
     char text[DIMS_TEXT_MAX], joined_text[DIMS_TEXT_MAX];
     bool fits = piece->rank == joined->rank;
     for (int d = 0; fits && d < piece->rank; d++)
         fits = d == axis || op_dims_fit(piece->d[d], joined->d[d]);
     if (!fits)
-        return err_set(err, SL_EMISMATCH, "argument %zu of X %s does not go behind %s along axis %d", i,
+        return err_set(err, SL_EMISMATCH,
+                       "argument %zu of X %s does not go behind %s along axis %d", i,
                        dims_format(piece, text), dims_format(joined, joined_text), axis);
     for (int d = 0; d < piece->rank; d++)
         if (d != axis && joined->d[d] < 0)
             joined->d[d] = piece->d[d];
-    joined->d[axis] = piece->d[axis] < 0 || joined->d[axis] < 0 ? -1 : joined->d[axis] + piece->d[axis];
+    joined->d[axis] =
+        piece->d[axis] < 0 || joined->d[axis] < 0 ? -1 : joined->d[axis] + piece->d[axis];
     return 0;
 }
 
@@ -176,8 +184,10 @@ static int concat_backward(struct op_ctx *ctx)
     for (size_t i = 0; i < ctx->in[CONCAT_X].count; i++) {
         const struct tensor *x = op_in_at(ctx, CONCAT_X, i);
         struct tensor *dx = op_out_at(ctx, 0, i);
-        if (x->dims.rank != dout->dims.rank || x->dtype != dout->dtype || run_bytes(x, axis) > run - at)
-            return err_set(ctx->err, SL_EMISMATCH, "Out@GRAD has not the shape and type of the joined X");
+        if (x->dims.rank != dout->dims.rank || x->dtype != dout->dtype ||
+            run_bytes(x, axis) > run - at)
+            return err_set(ctx->err, SL_EMISMATCH,
+                           "Out@GRAD has not the shape and type of the joined X");
         if (dx != NULL)
             copy_piece(dout, at, dx, axis, false);
         at += run_bytes(x, axis);
@@ -186,14 +196,15 @@ static int concat_backward(struct op_ctx *ctx)
 }
 
 // The sides of `count` pieces of a side; -1 where they are not known yet.
-static int piece_sides(const struct attr *sections, int64_t num, int64_t side, size_t count, int64_t *out,
-                       struct err *err)
+static int piece_sides(const struct attr *sections, int64_t num, int64_t side, size_t count,
+                       int64_t *out, struct err *err)
 {
     int64_t sum = 0;
     size_t rest = count;
     if (sections->count == 0) {
         if (num <= 0 || (uint64_t)num != count || (side >= 0 && side % num != 0))
-            return err_set(err, SL_EINVAL, "%lld cannot be cut into num %lld equal pieces for %zu outputs",
+            return err_set(err, SL_EINVAL,
+                           "%lld cannot be cut into num %lld equal pieces for %zu outputs",
                            (long long)side, (long long)num, count);
         for (size_t i = 0; i < count; i++)
             out[i] = side < 0 ? -1 : side / num;
@@ -211,7 +222,8 @@ static int piece_sides(const struct attr *sections, int64_t num, int64_t side, s
             sum += out[i];
     }
     if (side >= 0 && (rest < count ? sum > side : sum != side))
-        return err_set(err, SL_EMISMATCH, "the sections make %lld, X has %lld", (long long)sum, (long long)side);
+        return err_set(err, SL_EMISMATCH, "the sections make %lld, X has %lld", (long long)sum,
+                       (long long)side);
     if (rest < count && side >= 0)
         out[rest] = side - sum;
     return 0;
@@ -227,7 +239,8 @@ static int split_infer_along(struct op_shape *shape, int axis, int64_t num)
     int64_t sides[SPLIT_PIECES_MAX];
     if (count > SPLIT_PIECES_MAX)
         return err_set(shape->err, SL_ELIMIT, "more than %d outputs", SPLIT_PIECES_MAX);
-    int rc = piece_sides(shape->attr[SPLIT_SECTIONS], num, x->dims.d[axis], count, sides, shape->err);
+    int rc =
+        piece_sides(shape->attr[SPLIT_SECTIONS], num, x->dims.d[axis], count, sides, shape->err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct dims piece = x->dims;
         piece.d[axis] = sides[i];
@@ -240,7 +253,8 @@ static int split_infer(struct op_shape *shape)
 {
     const struct op_var_dims *x = op_shape_in(shape, SPLIT_X, 0);
     int axis = op_axis(shape->attr[SPLIT_AXIS]->i, x->dims.rank);
-    if (op_shape_in(shape, SPLIT_AXIS_TENSOR, 0) != NULL || shape->in[SPLIT_SECTIONS_LIST].count > 0) {
+    if (op_shape_in(shape, SPLIT_AXIS_TENSOR, 0) != NULL ||
+        shape->in[SPLIT_SECTIONS_LIST].count > 0) {
         struct dims unknown = x->dims;
         for (int d = 0; d < unknown.rank; d++)
             unknown.d[d] = -1;
@@ -271,13 +285,15 @@ static int split_forward(struct op_ctx *ctx)
         rc = err_set(ctx->err, SL_ELIMIT, "more than %d outputs", SPLIT_PIECES_MAX);
     for (size_t i = 0; rc == 0 && i < listed; i++) {
         const struct tensor *t = op_in_at(ctx, SPLIT_SECTIONS_LIST, i);
-        rc = t != NULL ? first_number(ctx, t, "SectionsTensorList", &given[i])
-                       : err_set(ctx->err, SL_EINVAL, "argument %zu of SectionsTensorList is missing", i);
+        rc = t != NULL
+                 ? first_number(ctx, t, "SectionsTensorList", &given[i])
+                 : err_set(ctx->err, SL_EINVAL, "argument %zu of SectionsTensorList is missing", i);
     }
     struct attr from_list = {.type = ATTR_LONGS, .count = listed, .ints = given};
     const struct attr *sections = listed > 0 ? &from_list : ctx->attr[SPLIT_SECTIONS];
     if (rc == 0)
-        rc = piece_sides(sections, ctx->attr[SPLIT_NUM]->i, x->dims.d[axis], count, sides, ctx->err);
+        rc =
+            piece_sides(sections, ctx->attr[SPLIT_NUM]->i, x->dims.d[axis], count, sides, ctx->err);
     size_t at = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct tensor *piece = op_out_at(ctx, 0, i);
@@ -297,12 +313,13 @@ static int split_byref_forward(struct op_ctx *ctx)
     int64_t sides[SPLIT_PIECES_MAX], row = 0;
     if (count > SPLIT_PIECES_MAX)
         return err_set(ctx->err, SL_ELIMIT, "more than %d outputs", SPLIT_PIECES_MAX);
-    int rc = piece_sides(ctx->attr[SPLIT_SECTIONS], ctx->attr[SPLIT_NUM]->i, x->dims.d[0], count, sides, ctx->err);
+    int rc = piece_sides(ctx->attr[SPLIT_SECTIONS], ctx->attr[SPLIT_NUM]->i, x->dims.d[0], count,
+                         sides, ctx->err);
     for (size_t i = 0; rc == 0 && i < count; row += sides[i++]) {
         struct tensor *piece = op_out_at(ctx, 0, i);
         if (piece != NULL && (rc = tensor_share_rows(piece, x, row, sides[i])) < 0)
-            err_set(ctx->err, rc, "rows %lld to %lld of X: %s", (long long)row, (long long)(row + sides[i]),
-                    err_name(rc));
+            err_set(ctx->err, rc, "rows %lld to %lld of X: %s", (long long)row,
+                    (long long)(row + sides[i]), err_name(rc));
     }
     return rc < 0 ? rc : 0;
 }

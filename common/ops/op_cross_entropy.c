@@ -37,7 +37,8 @@ enum { CE_X, CE_LABEL, CE_DY };
 enum { CE_Y };
 static const struct op_slot_def cross_entropy_inputs[] = {{"X", 0}, {"Label", 0}, {NULL, 0}};
 static const struct op_slot_def cross_entropy_outputs[] = {{"Y", 0}, {NULL, 0}};
-static const struct op_slot_def cross_entropy_grad_inputs[] = {{"X", 0}, {"Label", 0}, {"Y@GRAD", 0}, {NULL, 0}};
+static const struct op_slot_def cross_entropy_grad_inputs[] = {
+    {"X", 0}, {"Label", 0}, {"Y@GRAD", 0}, {NULL, 0}};
 
 enum { CE2_Y, CE2_XSHAPE, CE2_MATCH };
 static const struct op_slot_def cross_entropy2_outputs[] = {
@@ -63,7 +64,8 @@ static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels
 {
     const struct tensor *t = labels->tensor;
     if (t->dtype != DTYPE_INT64 && t->dtype != DTYPE_INT32)
-        return err_set(ctx->err, SL_EUNSUPPORTED, "Label is %s; a hard label must be int64 or int32",
+        return err_set(ctx->err, SL_EUNSUPPORTED,
+                       "Label is %s; a hard label must be int64 or int32",
                        dtype_name((int)t->dtype));
     if (tensor_count(t) != (uint64_t)rows)
         return err_set(ctx->err, SL_EMISMATCH, "Label has %llu elements for %lld rows",
@@ -71,8 +73,8 @@ static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels
     for (int64_t row = 0; row < rows; row++) {
         int64_t label = label_at(labels, row);
         if (label != labels->ignore_index && (label < 0 || label >= labels->classes))
-            return err_set(ctx->err, SL_EINVAL, "Label of row %lld is %lld, not in [0,%lld)", (long long)row,
-                           (long long)label, (long long)labels->classes);
+            return err_set(ctx->err, SL_EINVAL, "Label of row %lld is %lld, not in [0,%lld)",
+                           (long long)row, (long long)label, (long long)labels->classes);
     }
     return 0;
 }
@@ -83,7 +85,8 @@ static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels
         T y = LOG(x);                                                                              \
         return isinf(y) ? (T)(y > 0 ? 1e20 : -1e20) : y;                                           \
     }                                                                                              \
-    static void hard_forward_##S(T *y, T *match, const T *x, const struct ce_labels *labels, int64_t rows) \
+    static void hard_forward_##S(T *y, T *match, const T *x, const struct ce_labels *labels,       \
+                                 int64_t rows)                                                     \
     {                                                                                              \
         for (int64_t row = 0; row < rows; row++) {                                                 \
             int64_t label = label_at(labels, row);                                                 \
@@ -94,7 +97,7 @@ static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels
                 match[row] = p;                                                                    \
         }                                                                                          \
     }                                                                                              \
-    /* p is X [rows,classes], or MatchX [rows] when matched */                                      \
+    /* p is X [rows,classes], or MatchX [rows] when matched */                                     \
     static void hard_backward_##S(T *dx, const T *p, bool matched, const T *dy,                    \
                                   const struct ce_labels *labels, int64_t rows)                    \
     {                                                                                              \
@@ -115,7 +118,8 @@ static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels
             y[row] = -sum;                                                                         \
         }                                                                                          \
     }                                                                                              \
-    static void soft_backward_##S(T *dx, const T *x, const T *label, const T *dy, int64_t rows, int64_t classes) \
+    static void soft_backward_##S(T *dx, const T *x, const T *label, const T *dy, int64_t rows,    \
+                                  int64_t classes)                                                 \
     {                                                                                              \
         for (int64_t row = 0; row < rows; row++)                                                   \
             for (int64_t i = row * classes; i < (row + 1) * classes; i++)                          \
@@ -128,17 +132,20 @@ DEFINE_CROSS_ENTROPY(double, f64, log)
 // X [rows.., classes] and Label [rows.., 1] or [rows.., classes] must have the same rows.
 static int check_shapes(const struct op_shape *shape, bool soft)
 {
-    const struct op_var_dims *x = op_shape_in(shape, CE_X, 0), *label = op_shape_in(shape, CE_LABEL, 0);
+    const struct op_var_dims *x = op_shape_in(shape, CE_X, 0),
+                             *label = op_shape_in(shape, CE_LABEL, 0);
     char x_text[DIMS_TEXT_MAX], label_text[DIMS_TEXT_MAX];
     int last = x->dims.rank - 1;
-    bool fits = last >= 0 && (label->dims.rank == x->dims.rank || (!soft && label->dims.rank == last));
+    bool fits =
+        last >= 0 && (label->dims.rank == x->dims.rank || (!soft && label->dims.rank == last));
     for (int i = 0; fits && i < last; i++)
         fits = op_dims_fit(x->dims.d[i], label->dims.d[i]);
     if (fits && label->dims.rank == x->dims.rank)
         fits = op_dims_fit(label->dims.d[last], soft ? x->dims.d[last] : 1);
     if (!fits)
         return err_set(shape->err, SL_EMISMATCH, "Label %s does not go with X %s (%s label)",
-                       dims_format(&label->dims, label_text), dims_format(&x->dims, x_text), soft ? "soft" : "hard");
+                       dims_format(&label->dims, label_text), dims_format(&x->dims, x_text),
+                       soft ? "soft" : "hard");
     return 0;
 }
 
@@ -217,7 +224,8 @@ static int cross_entropy_forward(struct op_ctx *ctx)
 
 static int cross_entropy_backward(struct op_ctx *ctx)
 {
-    const struct tensor *x = op_in(ctx, CE_X), *label = op_in(ctx, CE_LABEL), *dy = op_in(ctx, CE_DY);
+    const struct tensor *x = op_in(ctx, CE_X), *label = op_in(ctx, CE_LABEL),
+                        *dy = op_in(ctx, CE_DY);
     struct tensor *dx = op_out(ctx, 0);
     int64_t rows = rows_of(&x->dims), classes = x->dims.d[x->dims.rank - 1];
     bool f32 = x->dtype == DTYPE_FP32;
@@ -231,9 +239,11 @@ static int cross_entropy_backward(struct op_ctx *ctx)
         if (label->dtype != x->dtype)
             return err_set(ctx->err, SL_EMISMATCH, "a soft Label must have X's element type");
         if (f32)
-            soft_backward_f32(tensor_f32(dx), tensor_f32(x), tensor_f32(label), tensor_f32(dy), rows, classes);
+            soft_backward_f32(tensor_f32(dx), tensor_f32(x), tensor_f32(label), tensor_f32(dy),
+                              rows, classes);
         else
-            soft_backward_f64(tensor_f64(dx), tensor_f64(x), tensor_f64(label), tensor_f64(dy), rows, classes);
+            soft_backward_f64(tensor_f64(dx), tensor_f64(x), tensor_f64(label), tensor_f64(dy),
+                              rows, classes);
         return 0;
     }
     struct ce_labels labels = {label, classes, ctx->attr[CE_IGNORE_INDEX]->i};
@@ -252,14 +262,17 @@ static int cross_entropy2_forward(struct op_ctx *ctx)
     const struct tensor *x = op_in(ctx, CE_X);
     struct tensor *y = op_out(ctx, CE2_Y), *match = op_out(ctx, CE2_MATCH);
     int64_t rows = rows_of(&x->dims);
-    struct ce_labels labels = {op_in(ctx, CE_LABEL), x->dims.d[x->dims.rank - 1], ctx->attr[CE2_IGNORE_INDEX]->i};
+    struct ce_labels labels = {op_in(ctx, CE_LABEL), x->dims.d[x->dims.rank - 1],
+                               ctx->attr[CE2_IGNORE_INDEX]->i};
     int rc = check_labels(ctx, &labels, rows);
     if (rc < 0)
         return rc;
     if (x->dtype == DTYPE_FP32)
-        hard_forward_f32(tensor_f32(y), match ? tensor_f32(match) : NULL, tensor_f32(x), &labels, rows);
+        hard_forward_f32(tensor_f32(y), match ? tensor_f32(match) : NULL, tensor_f32(x), &labels,
+                         rows);
     else if (x->dtype == DTYPE_FP64)
-        hard_forward_f64(tensor_f64(y), match ? tensor_f64(match) : NULL, tensor_f64(x), &labels, rows);
+        hard_forward_f64(tensor_f64(y), match ? tensor_f64(match) : NULL, tensor_f64(x), &labels,
+                         rows);
     else
         return op_bad_dtype(ctx, (int)x->dtype);
     return 0;
@@ -274,7 +287,8 @@ static int cross_entropy2_backward(struct op_ctx *ctx)
     int64_t rows = rows_of(&dx->dims);
     struct ce_labels labels = {op_in(ctx, CE2_GRAD_LABEL), dx->dims.d[dx->dims.rank - 1],
                                ctx->attr[CE2_IGNORE_INDEX]->i};
-    if (tensor_count(match) != (uint64_t)rows || tensor_count(dy) != (uint64_t)rows || match->dtype != dy->dtype)
+    if (tensor_count(match) != (uint64_t)rows || tensor_count(dy) != (uint64_t)rows ||
+        match->dtype != dy->dtype)
         return err_set(ctx->err, SL_EMISMATCH, "MatchX and Y@GRAD have not the rows of XShape");
     int rc = check_labels(ctx, &labels, rows);
     if (rc < 0)
@@ -311,7 +325,9 @@ const struct op_def op_cross_entropy2 = {
     .inputs = cross_entropy_inputs,
     .outputs = cross_entropy2_outputs,
     .attrs = cross_entropy2_attrs,
-    .grad = {.type = "cross_entropy_grad2", .inputs = "XShape Label MatchX Y@GRAD", .outputs = "X@GRAD"},
+    .grad = {.type = "cross_entropy_grad2",
+             .inputs = "XShape Label MatchX Y@GRAD",
+             .outputs = "X@GRAD"},
     .infer_shape = cross_entropy2_infer,
     .kernel = cross_entropy2_forward,
 };

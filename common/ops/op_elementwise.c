@@ -5,9 +5,9 @@
 //   sub   Out = X - Y     dX = dOut           dY = -dOut
 //   mul   Out = X Y       dX = dOut Y         dY = dOut X
 //
-// A gradient of an operand that was repeated is the sum over its repetitions, added in memory order of
-// dOut (a run along the last dimension that folds into one number: in OP_LANES partial sums). A gradient
-// nobody asks for is not computed. Out may be X's own memory.
+// A gradient of an operand that was repeated is the sum over its repetitions, added in memory order
+// of dOut (a run along the last dimension that folds into one number: in OP_LANES partial sums). A
+// gradient nobody asks for is not computed. Out may be X's own memory.
 
 #include <string.h>
 
@@ -34,7 +34,8 @@ enum { ELEMENTWISE_X, ELEMENTWISE_Y, ELEMENTWISE_DOUT };
 enum { ELEMENTWISE_DX, ELEMENTWISE_DY };
 static const struct op_slot_def elementwise_inputs[] = {{"X", 0}, {"Y", 0}, {NULL, 0}};
 static const struct op_slot_def elementwise_outputs[] = {{"Out", 0}, {NULL, 0}};
-static const struct op_slot_def elementwise_grad_inputs[] = {{"X", 0}, {"Y", 0}, {"Out@GRAD", 0}, {NULL, 0}};
+static const struct op_slot_def elementwise_grad_inputs[] = {
+    {"X", 0}, {"Y", 0}, {"Out@GRAD", 0}, {NULL, 0}};
 static const struct op_slot_def elementwise_grad_outputs[] = {
     {"X@GRAD", OP_SLOT_OPTIONAL}, {"Y@GRAD", OP_SLOT_OPTIONAL}, {NULL, 0}};
 
@@ -65,11 +66,11 @@ static const struct op_slot_def elementwise_grad_outputs[] = {
         }                                                                                          \
     }
 
-// Runs of a folded gradient: "x" is the sum (read and written through x_, so out_ is dOut, only read).
-// EXPR is made of g = dOut and b = the other operand.
+// Runs of a folded gradient: "x" is the sum (read and written through x_, so out_ is dOut, only
+// read). EXPR is made of g = dOut and b = the other operand.
 #define DEFINE_FOLD(NAME, T, S, EXPR)                                                              \
-    OP_CLONES static void NAME##_fold_##S(void *dout_, const void *sum_, const void *y_, int64_t n, \
-                                          int64_t sum_stride, int64_t y_stride)                    \
+    OP_CLONES static void NAME##_fold_##S(void *dout_, const void *sum_, const void *y_,           \
+                                          int64_t n, int64_t sum_stride, int64_t y_stride)         \
     {                                                                                              \
         const T *dout = dout_, *y = y_;                                                            \
         T *sum = (T *)(uintptr_t)sum_;                                                             \
@@ -119,10 +120,11 @@ struct by_dtype {
     broadcast_row *f32, *f64, *i32, *i64;
 };
 #define BY_DTYPE(NAME) {NAME##_f32, NAME##_f64, NAME##_i32, NAME##_i64}
-static const struct by_dtype add_row = BY_DTYPE(add_row), sub_row = BY_DTYPE(sub_row), mul_row = BY_DTYPE(mul_row);
+static const struct by_dtype add_row = BY_DTYPE(add_row), sub_row = BY_DTYPE(sub_row),
+                             mul_row = BY_DTYPE(mul_row);
 static const struct by_dtype first_row = BY_DTYPE(first_row), negated_row = BY_DTYPE(negated_row);
-static const struct by_dtype first_fold = BY_DTYPE(first_fold), negated_fold = BY_DTYPE(negated_fold),
-                             mul_fold = BY_DTYPE(mul_fold);
+static const struct by_dtype first_fold = BY_DTYPE(first_fold),
+                             negated_fold = BY_DTYPE(negated_fold), mul_fold = BY_DTYPE(mul_fold);
 
 static broadcast_row *pick(const struct by_dtype *rows, enum dtype dtype)
 {
@@ -142,7 +144,8 @@ static broadcast_row *pick(const struct by_dtype *rows, enum dtype dtype)
 
 static int elementwise_infer(struct op_shape *shape)
 {
-    const struct op_var_dims *x = op_shape_in(shape, ELEMENTWISE_X, 0), *y = op_shape_in(shape, ELEMENTWISE_Y, 0);
+    const struct op_var_dims *x = op_shape_in(shape, ELEMENTWISE_X, 0),
+                             *y = op_shape_in(shape, ELEMENTWISE_Y, 0);
     char x_text[DIMS_TEXT_MAX], y_text[DIMS_TEXT_MAX];
     struct dims out;
     if (!broadcast_dims(&x->dims, &y->dims, shape->attr[ELEMENTWISE_AXIS]->i, &out))
@@ -155,7 +158,8 @@ static int elementwise_infer(struct op_shape *shape)
 
 static int elementwise_grad_infer(struct op_shape *shape)
 {
-    const struct op_var_dims *x = op_shape_in(shape, ELEMENTWISE_X, 0), *y = op_shape_in(shape, ELEMENTWISE_Y, 0);
+    const struct op_var_dims *x = op_shape_in(shape, ELEMENTWISE_X, 0),
+                             *y = op_shape_in(shape, ELEMENTWISE_Y, 0);
     const struct op_var_dims *dout = op_shape_in(shape, ELEMENTWISE_DOUT, 0);
     struct dims out;
     bool fits = broadcast_dims(&x->dims, &y->dims, shape->attr[ELEMENTWISE_AXIS]->i, &out) &&
@@ -199,10 +203,11 @@ static int mul_forward(struct op_ctx *ctx)
     return elementwise_forward(ctx, &mul_row);
 }
 
-// The gradient of the operand that b calls x; other is the operand it calls y. Without repetition it is
-// the forward-like run over (dOut, other); else a fold over dOut.
+// The gradient of the operand that b calls x; other is the operand it calls y. Without repetition
+// it is the forward-like run over (dOut, other); else a fold over dOut.
 static void operand_grad(const struct broadcast *b, struct tensor *grad, const struct tensor *dout,
-                         const struct tensor *other, const struct by_dtype *rows, const struct by_dtype *folds)
+                         const struct tensor *other, const struct by_dtype *rows,
+                         const struct by_dtype *folds)
 {
     int bytes = (int)dtype_bytes(dout->dtype);
     if (!b->x_repeats) {
@@ -213,8 +218,9 @@ static void operand_grad(const struct broadcast *b, struct tensor *grad, const s
     broadcast_walk(b, bytes, dout->data, grad->data, other->data, pick(folds, dout->dtype));
 }
 
-static int elementwise_backward(struct op_ctx *ctx, const struct by_dtype *dx_rows, const struct by_dtype *dx_folds,
-                                const struct by_dtype *dy_rows, const struct by_dtype *dy_folds)
+static int elementwise_backward(struct op_ctx *ctx, const struct by_dtype *dx_rows,
+                                const struct by_dtype *dx_folds, const struct by_dtype *dy_rows,
+                                const struct by_dtype *dy_folds)
 {
     const struct tensor *x = op_in(ctx, ELEMENTWISE_X), *y = op_in(ctx, ELEMENTWISE_Y);
     const struct tensor *dout = op_in(ctx, ELEMENTWISE_DOUT);
@@ -256,7 +262,9 @@ static int mul_backward(struct op_ctx *ctx)
         .inputs = elementwise_inputs,                                                              \
         .outputs = elementwise_outputs,                                                            \
         .attrs = elementwise_attrs,                                                                \
-        .grad = {.type = "elementwise_" #NAME "_grad", .inputs = "X Y Out@GRAD", .outputs = "X@GRAD Y@GRAD"}, \
+        .grad = {.type = "elementwise_" #NAME "_grad",                                             \
+                 .inputs = "X Y Out@GRAD",                                                         \
+                 .outputs = "X@GRAD Y@GRAD"},                                                      \
         .infer_shape = elementwise_infer,                                                          \
         .kernel = NAME##_forward,                                                                  \
     };                                                                                             \

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// feed and fetch as they stand in inference programs. An executor feeds and fetches by variable name, so
-// feed only checks that its variable was fed, and fetch only that its variable has a value.
+// feed and fetch as they stand in inference programs. An executor feeds and fetches by variable
+// name, so feed only checks that its variable was fed, and fetch only that its variable has a
+// value.
 
 #include "common/base/err.h"
 #include "common/ops/op.h"
@@ -20,7 +21,8 @@ static int feed_forward(struct op_ctx *ctx)
 {
     const struct variable *var = ctx->out[0].count > 0 ? ctx->out[0].vars[0] : NULL;
     if (var == NULL || var->kind == VARIABLE_EMPTY ||
-        (var->kind == VARIABLE_TENSOR && var->tensor.data == NULL && tensor_count(&var->tensor) > 0))
+        (var->kind == VARIABLE_TENSOR && var->tensor.data == NULL &&
+         tensor_count(&var->tensor) > 0))
         return err_set(ctx->err, SL_EUSAGE, "this variable was not fed");
     return 0;
 }

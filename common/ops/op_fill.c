@@ -18,18 +18,15 @@ extern const struct op_def op_fill_constant, op_fill_assign, op_fill_shape;
 
 enum { FILL_DTYPE, FILL_SHAPE, FILL_VALUE, FILL_STR_VALUE };
 static const struct op_attr_def fill_attrs[] = {
-    OP_ATTR_INT("dtype", DTYPE_FP32),
-    OP_ATTR_LIST("shape", ATTR_LONGS),
-    OP_ATTR_FLOAT("value", 0),
-    OP_ATTR_STRING("str_value", ""),
-    OP_ATTR_BOOL("force_cpu", 0),
-    {.name = NULL},
+    OP_ATTR_INT("dtype", DTYPE_FP32), OP_ATTR_LIST("shape", ATTR_LONGS), OP_ATTR_FLOAT("value", 0),
+    OP_ATTR_STRING("str_value", ""),  OP_ATTR_BOOL("force_cpu", 0),      {.name = NULL},
 };
 enum { FILL_VALUE_TENSOR, FILL_SHAPE_TENSOR, FILL_SHAPE_LIST };
-static const struct op_slot_def fill_inputs[] = {{"ValueTensor", OP_SLOT_OPTIONAL},
-                                                 {"ShapeTensor", OP_SLOT_OPTIONAL},
-                                                 {"ShapeTensorList", OP_SLOT_OPTIONAL | OP_SLOT_LIST},
-                                                 {NULL, 0}};
+static const struct op_slot_def fill_inputs[] = {
+    {"ValueTensor", OP_SLOT_OPTIONAL},
+    {"ShapeTensor", OP_SLOT_OPTIONAL},
+    {"ShapeTensorList", OP_SLOT_OPTIONAL | OP_SLOT_LIST},
+    {NULL, 0}};
 static const struct shape_input fill_shape = {FILL_SHAPE_TENSOR, FILL_SHAPE_LIST, FILL_SHAPE};
 
 static const struct op_attr_def no_attrs[] = {{.name = NULL}};
@@ -49,11 +46,14 @@ static int fill_value(struct op_ctx *ctx, enum dtype dtype, struct fill_value *o
     const char *text = ctx->attr[FILL_STR_VALUE]->s;
     if (by != NULL) {
         if (tensor_count(by) != 1 || by->dtype != dtype)
-            return err_set(ctx->err, SL_EMISMATCH, "ValueTensor must be one element of type %s", dtype_name((int)dtype));
+            return err_set(ctx->err, SL_EMISMATCH, "ValueTensor must be one element of type %s",
+                           dtype_name((int)dtype));
         if (dtype == DTYPE_FP32 || dtype == DTYPE_FP64)
-            *out = (struct fill_value){.f = dtype == DTYPE_FP32 ? (double)*tensor_f32(by) : *tensor_f64(by)};
+            *out = (struct fill_value){.f = dtype == DTYPE_FP32 ? (double)*tensor_f32(by)
+                                                                : *tensor_f64(by)};
         else if (dtype == DTYPE_INT32 || dtype == DTYPE_INT64)
-            *out = (struct fill_value){.i = dtype == DTYPE_INT32 ? *tensor_i32(by) : *tensor_i64(by)};
+            *out =
+                (struct fill_value){.i = dtype == DTYPE_INT32 ? *tensor_i32(by) : *tensor_i64(by)};
         else
             return op_bad_dtype(ctx, (int)dtype);
         return 0;
@@ -65,7 +65,8 @@ static int fill_value(struct op_ctx *ctx, enum dtype dtype, struct fill_value *o
         return err_set(ctx->err, SL_EINVAL, "str_value \"%s\" is not a number", text);
     bool whole = out->f > -9.2e18 && out->f < 9.2e18;
     if (!whole && dtype != DTYPE_FP32 && dtype != DTYPE_FP64)
-        return err_set(ctx->err, SL_EINVAL, "value %g does not fit %s", out->f, dtype_name((int)dtype));
+        return err_set(ctx->err, SL_EINVAL, "value %g does not fit %s", out->f,
+                       dtype_name((int)dtype));
     out->i = whole ? (int64_t)out->f : 0;
     return 0;
 }

@@ -4,8 +4,8 @@
 //   forward   Out = sum(X) / n
 //   backward  dX[i] = dOut / n
 //
-// The sum runs in OP_LANES interleaved partial sums that are folded in order: one fixed order on every
-// machine, and more exact than one long chain.
+// The sum runs in OP_LANES interleaved partial sums that are folded in order: one fixed order on
+// every machine, and more exact than one long chain.
 
 #include "common/base/err.h"
 #include "common/ops/op.h"

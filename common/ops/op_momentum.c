@@ -20,11 +20,13 @@ enum { MOMENTUM_PARAM, MOMENTUM_GRAD, MOMENTUM_VELOCITY, MOMENTUM_LR };
 enum { MOMENTUM_PARAM_OUT, MOMENTUM_VELOCITY_OUT };
 static const struct op_slot_def momentum_inputs[] = {
     {"Param", 0}, {"Grad", 0}, {"Velocity", 0}, {"LearningRate", 0}, {NULL, 0}};
-static const struct op_slot_def momentum_outputs[] = {{"ParamOut", 0}, {"VelocityOut", 0}, {NULL, 0}};
+static const struct op_slot_def momentum_outputs[] = {
+    {"ParamOut", 0}, {"VelocityOut", 0}, {NULL, 0}};
 
 #define DEFINE_MOMENTUM(T, S)                                                                      \
-    OP_CLONES static void momentum_dense_##S(T *param_out, T *velocity_out, const T *param, const T *grad, \
-                                             const T *velocity, T lr, T mu, uint64_t n)            \
+    OP_CLONES static void momentum_dense_##S(T *param_out, T *velocity_out, const T *param,        \
+                                             const T *grad, const T *velocity, T lr, T mu,         \
+                                             uint64_t n)                                           \
     {                                                                                              \
         _Pragma("GCC ivdep") for (uint64_t i = 0; i < n; i++)                                      \
         {                                                                                          \
@@ -34,8 +36,9 @@ static const struct op_slot_def momentum_outputs[] = {{"ParamOut", 0}, {"Velocit
             param_out[i] = p;                                                                      \
         }                                                                                          \
     }                                                                                              \
-    OP_CLONES static void momentum_nesterov_##S(T *param_out, T *velocity_out, const T *param, const T *grad, \
-                                                const T *velocity, T lr, T mu, uint64_t n)         \
+    OP_CLONES static void momentum_nesterov_##S(T *param_out, T *velocity_out, const T *param,     \
+                                                const T *grad, const T *velocity, T lr, T mu,      \
+                                                uint64_t n)                                        \
     {                                                                                              \
         _Pragma("GCC ivdep") for (uint64_t i = 0; i < n; i++)                                      \
         {                                                                                          \
@@ -59,7 +62,8 @@ static int momentum_forward(struct op_ctx *ctx)
 {
     const struct tensor *param = op_in(ctx, MOMENTUM_PARAM), *grad = op_in(ctx, MOMENTUM_GRAD);
     const struct tensor *velocity = op_in(ctx, MOMENTUM_VELOCITY), *lr = op_in(ctx, MOMENTUM_LR);
-    struct tensor *param_out = op_out(ctx, MOMENTUM_PARAM_OUT), *velocity_out = op_out(ctx, MOMENTUM_VELOCITY_OUT);
+    struct tensor *param_out = op_out(ctx, MOMENTUM_PARAM_OUT),
+                  *velocity_out = op_out(ctx, MOMENTUM_VELOCITY_OUT);
     float mu = ctx->attr[MOMENTUM_MU]->f;
     bool nesterov = attr_bool(ctx->attr[MOMENTUM_NESTEROV]);
     int rc = optimizer_shape_check_dtype(ctx);

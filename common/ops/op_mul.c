@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// mul: Out = X Y as matrices. X [x1..xr] is flattened to [M,K] after x_num_col_dims dimensions, Y to
-// [K,N] after y_num_col_dims; Out has shape x[:x_num_col_dims] + y[y_num_col_dims:].
+// mul: Out = X Y as matrices. X [x1..xr] is flattened to [M,K] after x_num_col_dims dimensions, Y
+// to [K,N] after y_num_col_dims; Out has shape x[:x_num_col_dims] + y[y_num_col_dims:].
 //
 //   forward   Out [M,N] = X [M,K] Y [K,N]
-//   backward  dX [M,K] = dOut Y^T,  dY [K,N] = X^T dOut     (a gradient nobody asks for is not computed)
+//   backward  dX [M,K] = dOut Y^T,  dY [K,N] = X^T dOut     (a gradient nobody asks for is not
+//   computed)
 //
 // The quantisation attributes (scale_x, ...) only matter to MKL-DNN and are carried for programs.
 
@@ -33,7 +34,8 @@ static const struct op_slot_def mul_outputs[] = {{"Out", 0}, {NULL, 0}};
 
 enum { MUL_GRAD_X, MUL_GRAD_Y, MUL_GRAD_DOUT };
 enum { MUL_GRAD_DX, MUL_GRAD_DY };
-static const struct op_slot_def mul_grad_inputs[] = {{"X", 0}, {"Y", 0}, {"Out@GRAD", 0}, {NULL, 0}};
+static const struct op_slot_def mul_grad_inputs[] = {
+    {"X", 0}, {"Y", 0}, {"Out@GRAD", 0}, {NULL, 0}};
 static const struct op_slot_def mul_grad_outputs[] = {
     {"X@GRAD", OP_SLOT_OPTIONAL}, {"Y@GRAD", OP_SLOT_OPTIONAL}, {NULL, 0}};
 
@@ -41,9 +43,11 @@ struct mul_sizes {
     int64_t m, n, k;
 };
 
-static struct mul_sizes mul_sizes(const struct op_ctx *ctx, const struct tensor *x, const struct tensor *y)
+static struct mul_sizes mul_sizes(const struct op_ctx *ctx, const struct tensor *x,
+                                  const struct tensor *y)
 {
-    int x_cols = (int)ctx->attr[MUL_X_NUM_COL_DIMS]->i, y_cols = (int)ctx->attr[MUL_Y_NUM_COL_DIMS]->i;
+    int x_cols = (int)ctx->attr[MUL_X_NUM_COL_DIMS]->i,
+        y_cols = (int)ctx->attr[MUL_Y_NUM_COL_DIMS]->i;
     return (struct mul_sizes){
         .m = dims_product(&x->dims, 0, x_cols),
         .k = dims_product(&x->dims, x_cols, x->dims.rank),
@@ -60,19 +64,24 @@ static int64_t known_product(const struct dims *dims, int from, int to)
     return dims_product(dims, from, to);
 }
 
-static int mul_check(const struct op_shape *shape, const struct op_var_dims *x, const struct op_var_dims *y)
+static int mul_check(const struct op_shape *shape, const struct op_var_dims *x,
+                     const struct op_var_dims *y)
 {
-    int64_t x_cols = shape->attr[MUL_X_NUM_COL_DIMS]->i, y_cols = shape->attr[MUL_Y_NUM_COL_DIMS]->i;
+    int64_t x_cols = shape->attr[MUL_X_NUM_COL_DIMS]->i,
+            y_cols = shape->attr[MUL_Y_NUM_COL_DIMS]->i;
     if (x_cols < 1 || x_cols >= x->dims.rank)
-        return err_set(shape->err, SL_EINVAL, "x_num_col_dims %lld must be from 1 to below X's rank %d",
-                       (long long)x_cols, x->dims.rank);
+        return err_set(shape->err, SL_EINVAL,
+                       "x_num_col_dims %lld must be from 1 to below X's rank %d", (long long)x_cols,
+                       x->dims.rank);
     if (y_cols < 1 || y_cols >= y->dims.rank)
-        return err_set(shape->err, SL_EINVAL, "y_num_col_dims %lld must be from 1 to below Y's rank %d",
-                       (long long)y_cols, y->dims.rank);
+        return err_set(shape->err, SL_EINVAL,
+                       "y_num_col_dims %lld must be from 1 to below Y's rank %d", (long long)y_cols,
+                       y->dims.rank);
     int64_t x_inner = known_product(&x->dims, (int)x_cols, x->dims.rank);
     int64_t y_inner = known_product(&y->dims, 0, (int)y_cols);
     if (!op_dims_fit(x_inner, y_inner))
-        return err_set(shape->err, SL_EMISMATCH, "inner sizes differ: X has %lld columns, Y has %lld rows",
+        return err_set(shape->err, SL_EMISMATCH,
+                       "inner sizes differ: X has %lld columns, Y has %lld rows",
                        (long long)x_inner, (long long)y_inner);
     return 0;
 }
@@ -83,7 +92,8 @@ static int mul_infer(struct op_shape *shape)
     int rc = mul_check(shape, x, y);
     if (rc < 0)
         return rc;
-    int x_cols = (int)shape->attr[MUL_X_NUM_COL_DIMS]->i, y_cols = (int)shape->attr[MUL_Y_NUM_COL_DIMS]->i;
+    int x_cols = (int)shape->attr[MUL_X_NUM_COL_DIMS]->i,
+        y_cols = (int)shape->attr[MUL_Y_NUM_COL_DIMS]->i;
     if (x_cols + y->dims.rank - y_cols > LIMIT_RANK)
         return err_set(shape->err, SL_ELIMIT, "Out would have more than %d dimensions", LIMIT_RANK);
     struct dims out = {.rank = 0};
@@ -114,16 +124,20 @@ static int mul_forward(struct op_ctx *ctx)
 
 static int mul_grad_infer(struct op_shape *shape)
 {
-    const struct op_var_dims *x = op_shape_in(shape, MUL_GRAD_X, 0), *y = op_shape_in(shape, MUL_GRAD_Y, 0);
+    const struct op_var_dims *x = op_shape_in(shape, MUL_GRAD_X, 0),
+                             *y = op_shape_in(shape, MUL_GRAD_Y, 0);
     const struct op_var_dims *dout = op_shape_in(shape, MUL_GRAD_DOUT, 0);
     int rc = mul_check(shape, x, y);
     if (rc < 0)
         return rc;
-    int x_cols = (int)shape->attr[MUL_X_NUM_COL_DIMS]->i, y_cols = (int)shape->attr[MUL_Y_NUM_COL_DIMS]->i;
-    int64_t want = known_product(&x->dims, 0, x_cols), n = known_product(&y->dims, y_cols, y->dims.rank);
+    int x_cols = (int)shape->attr[MUL_X_NUM_COL_DIMS]->i,
+        y_cols = (int)shape->attr[MUL_Y_NUM_COL_DIMS]->i;
+    int64_t want = known_product(&x->dims, 0, x_cols),
+            n = known_product(&y->dims, y_cols, y->dims.rank);
     want = want < 0 || n < 0 ? -1 : want * n;
     if (!op_dims_fit(known_product(&dout->dims, 0, dout->dims.rank), want))
-        return err_set(shape->err, SL_EMISMATCH, "Out@GRAD has not the %lld elements of Out", (long long)want);
+        return err_set(shape->err, SL_EMISMATCH, "Out@GRAD has not the %lld elements of Out",
+                       (long long)want);
     op_shape_default(shape);
     return 0;
 }

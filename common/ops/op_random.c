@@ -19,12 +19,22 @@ extern const struct op_def op_random_uniform, op_random_gaussian, op_random_trun
 
 enum { RANDOM_SHAPE_TENSOR, RANDOM_SHAPE_LIST };
 static const struct op_slot_def random_inputs[] = {
-    {"ShapeTensor", OP_SLOT_OPTIONAL}, {"ShapeTensorList", OP_SLOT_OPTIONAL | OP_SLOT_LIST}, {NULL, 0}};
+    {"ShapeTensor", OP_SLOT_OPTIONAL},
+    {"ShapeTensorList", OP_SLOT_OPTIONAL | OP_SLOT_LIST},
+    {NULL, 0}};
 static const struct op_slot_def no_inputs[] = {{NULL, 0}};
 static const struct op_slot_def random_outputs[] = {{"Out", 0}, {NULL, 0}};
 
-enum { UNIFORM_SHAPE, UNIFORM_MIN, UNIFORM_MAX, UNIFORM_SEED, UNIFORM_DIAG_NUM, UNIFORM_DIAG_STEP, UNIFORM_DIAG_VAL,
-       UNIFORM_DTYPE };
+enum {
+    UNIFORM_SHAPE,
+    UNIFORM_MIN,
+    UNIFORM_MAX,
+    UNIFORM_SEED,
+    UNIFORM_DIAG_NUM,
+    UNIFORM_DIAG_STEP,
+    UNIFORM_DIAG_VAL,
+    UNIFORM_DTYPE
+};
 static const struct op_attr_def uniform_attrs[] = {
     OP_ATTR_LIST("shape", ATTR_LONGS),
     OP_ATTR_FLOAT("min", -1),
@@ -54,7 +64,8 @@ static const struct op_attr_def truncated_attrs[] = {
     OP_ATTR_INT("dtype", DTYPE_FP32),
     {.name = NULL},
 };
-static const struct shape_input random_shape = {RANDOM_SHAPE_TENSOR, RANDOM_SHAPE_LIST, UNIFORM_SHAPE};
+static const struct shape_input random_shape = {RANDOM_SHAPE_TENSOR, RANDOM_SHAPE_LIST,
+                                                UNIFORM_SHAPE};
 static const struct shape_input truncated_shape = {-1, -1, GAUSSIAN_SHAPE};
 
 static uint32_t seed_of(const struct attr *attr)
@@ -120,8 +131,8 @@ static int put_diagonal(struct op_ctx *ctx, struct tensor *out)
     if (num <= 0)
         return 0;
     if (step < 0 || (uint64_t)(num - 1) * (uint64_t)(step + 1) >= tensor_count(out))
-        return err_set(ctx->err, SL_EINVAL, "diag_num %lld and diag_step %lld lead outside of Out", (long long)num,
-                       (long long)step);
+        return err_set(ctx->err, SL_EINVAL, "diag_num %lld and diag_step %lld lead outside of Out",
+                       (long long)num, (long long)step);
     for (int64_t i = 0; i < num; i++) {
         if (out->dtype == DTYPE_FP32)
             tensor_f32(out)[i * (step + 1)] = value;

@@ -60,7 +60,8 @@ struct softmax_sizes {
             for (int64_t c = 0; c < s.classes; c++)                                                \
                 dot += out[base + c * s.inner] * dout[base + c * s.inner];                         \
             for (int64_t c = 0; c < s.classes; c++)                                                \
-                dx[base + c * s.inner] = (dout[base + c * s.inner] - dot) * out[base + c * s.inner]; \
+                dx[base + c * s.inner] =                                                           \
+                    (dout[base + c * s.inner] - dot) * out[base + c * s.inner];                    \
         }                                                                                          \
     }
 
@@ -111,9 +112,11 @@ static int softmax_backward(struct op_ctx *ctx)
     if (out->dtype != dout->dtype || !dims_equal(&out->dims, &dout->dims))
         return err_set(ctx->err, SL_EMISMATCH, "Out@GRAD has not the type and shape of Out");
     if (out->dtype == DTYPE_FP32)
-        softmax_backward_f32(tensor_f32(dx), tensor_f32(out), tensor_f32(dout), softmax_sizes(ctx, out));
+        softmax_backward_f32(tensor_f32(dx), tensor_f32(out), tensor_f32(dout),
+                             softmax_sizes(ctx, out));
     else if (out->dtype == DTYPE_FP64)
-        softmax_backward_f64(tensor_f64(dx), tensor_f64(out), tensor_f64(dout), softmax_sizes(ctx, out));
+        softmax_backward_f64(tensor_f64(dx), tensor_f64(out), tensor_f64(dout),
+                             softmax_sizes(ctx, out));
     else
         return op_bad_dtype(ctx, (int)out->dtype);
     return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// sum of many tensors, and scale. They stand together because a server runs them one after the other
-// on every gradient (fold.h does both in one pass).
+// sum of many tensors, and scale. They stand together because a server runs them one after the
+// other on every gradient (fold.h does both in one pass).
 //
 //   sum    Out = ((X0 + X1) + X2) + ...     dXi = dOut (a scale op by 1 each)
 //   scale  Out = scale X + bias, or scale (X + bias) when not bias_after_scale     dX = scale dOut
@@ -33,7 +33,8 @@ static const struct op_attr_def scale_attrs[] = {
     {.name = NULL},
 };
 enum { SCALE_X, SCALE_TENSOR };
-static const struct op_slot_def scale_inputs[] = {{"X", 0}, {"ScaleTensor", OP_SLOT_OPTIONAL}, {NULL, 0}};
+static const struct op_slot_def scale_inputs[] = {
+    {"X", 0}, {"ScaleTensor", OP_SLOT_OPTIONAL}, {NULL, 0}};
 static const struct op_slot_def scale_outputs[] = {{"Out", 0}, {NULL, 0}};
 
 #define DEFINE_SCALE(T, S)                                                                         \
@@ -47,10 +48,12 @@ static const struct op_slot_def scale_outputs[] = {{"Out", 0}, {NULL, 0}};
         for (int64_t i = 0; i < n; i++)                                                            \
             out[i] = scale * (x[i] + bias);                                                        \
     }                                                                                              \
-    static void scale_##S(struct tensor *out, const struct tensor *x, float scale, float bias, bool after) \
+    static void scale_##S(struct tensor *out, const struct tensor *x, float scale, float bias,     \
+                          bool after)                                                              \
     {                                                                                              \
         int64_t n = (int64_t)tensor_count(x);                                                      \
-        (after ? scale_after_##S : scale_before_##S)((T *)out->data, (const T *)x->data, n, (T)scale, (T)bias); \
+        (after ? scale_after_##S : scale_before_##S)((T *)out->data, (const T *)x->data, n,        \
+                                                     (T)scale, (T)bias);                           \
     }
 
 DEFINE_SCALE(float, f32)
@@ -77,8 +80,8 @@ static int sum_infer(struct op_shape *shape)
             fits = op_dims_fit(x->dims.d[d], first->dims.d[d]);
         char text[DIMS_TEXT_MAX], first_text[DIMS_TEXT_MAX];
         if (!fits)
-            return err_set(shape->err, SL_EMISMATCH, "argument %zu of X has shape %s, another %s", i,
-                           dims_format(&x->dims, text), dims_format(&first->dims, first_text));
+            return err_set(shape->err, SL_EMISMATCH, "argument %zu of X has shape %s, another %s",
+                           i, dims_format(&x->dims, text), dims_format(&first->dims, first_text));
     }
     op_shape_copy(shape, 0, 0, first ? first : op_shape_in(shape, 0, 0));
     return 0;
@@ -92,8 +95,8 @@ static int sum_inputs_of(struct op_ctx *ctx, struct tensor *out, const void **in
         if (tensor_count(x) == 0)
             continue;
         if (x->dtype != out->dtype)
-            return err_set(ctx->err, SL_EMISMATCH, "argument %zu of X is %s, Out %s", i, dtype_name((int)x->dtype),
-                           dtype_name((int)out->dtype));
+            return err_set(ctx->err, SL_EMISMATCH, "argument %zu of X is %s, Out %s", i,
+                           dtype_name((int)x->dtype), dtype_name((int)out->dtype));
         inputs[count++] = x->data;
     }
     return count;
@@ -104,7 +107,8 @@ static int sum_forward(struct op_ctx *ctx)
     struct tensor *out = op_out(ctx, 0);
     const void *few[SUM_STACK], **inputs = few;
     int64_t n = (int64_t)tensor_count(out);
-    if (ctx->in[0].count > SUM_STACK && (inputs = mem_alloc(ctx->in[0].count * sizeof *inputs)) == NULL)
+    if (ctx->in[0].count > SUM_STACK &&
+        (inputs = mem_alloc(ctx->in[0].count * sizeof *inputs)) == NULL)
         return err_set(ctx->err, SL_ENOMEM, "out of memory for %zu arguments", ctx->in[0].count);
     int rc = 0, count = sum_inputs_of(ctx, out, inputs);
     if (count < 0)
@@ -130,7 +134,8 @@ static int sum_forward(struct op_ctx *ctx)
 static int sum_make_grad(const struct op_desc *forward, struct op_desc **out, int out_max)
 {
     int count = 0;
-    while (count < out_max && (out[count] = op_grad_unary(forward, "scale", (size_t)count)) != NULL) {
+    while (count < out_max &&
+           (out[count] = op_grad_unary(forward, "scale", (size_t)count)) != NULL) {
         op_desc_set_float(out[count], "scale", 1);
         count++;
     }

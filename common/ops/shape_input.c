@@ -8,7 +8,8 @@
 static int dims_from_attr(const struct attr *attr, struct dims *out, struct err *err)
 {
     if (attr->count > LIMIT_RANK)
-        return err_set(err, SL_ELIMIT, "shape has %zu dimensions, at most %d are possible", attr->count, LIMIT_RANK);
+        return err_set(err, SL_ELIMIT, "shape has %zu dimensions, at most %d are possible",
+                       attr->count, LIMIT_RANK);
     *out = dims_make((int)attr->count, attr->ints);
     return 0;
 }
@@ -57,7 +58,8 @@ int shape_input_infer(struct op_shape *shape, const struct shape_input *input, i
     int rc = dims_from_attr(shape->attr[input->attr], &dims, shape->err);
     if (rc < 0)
         return rc;
-    const struct op_var_dims *tensor = input->tensor >= 0 ? op_shape_in(shape, input->tensor, 0) : NULL;
+    const struct op_var_dims *tensor =
+        input->tensor >= 0 ? op_shape_in(shape, input->tensor, 0) : NULL;
     int64_t sides = input->list >= 0 ? (int64_t)shape->in[input->list].count : 0;
     if (sides == 0 && tensor != NULL && dims.rank == 0)
         sides = tensor->dims.rank == 1 && tensor->dims.d[0] > 0 ? tensor->dims.d[0] : 1;

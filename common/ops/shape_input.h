@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shape of an op that makes a tensor from nothing: its `shape` attribute, unless the optional inputs
-// ShapeTensor (one tensor of sides) or ShapeTensorList (a one-element tensor a side) say it at run time.
+// The shape of an op that makes a tensor from nothing: its `shape` attribute, unless the optional
+// inputs ShapeTensor (one tensor of sides) or ShapeTensorList (a one-element tensor a side) say it
+// at run time.
 #pragma once
 
 #include "common/ops/op.h"
