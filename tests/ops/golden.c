@@ -23,7 +23,8 @@ static void fail(const char *what, const char *text)
 
 char *golden_root(void)
 {
-    const char *root = getenv("SLUICE_GOLDENS"), *shared = getenv("SLUICE_SHARED"), *source = getenv("SLUICE_SOURCE_ROOT");
+    const char *root = getenv("SLUICE_GOLDENS"), *shared = getenv("SLUICE_SHARED"),
+               *source = getenv("SLUICE_SOURCE_ROOT");
     char *path = NULL;
     if (root != NULL && root[0] != '\0')
         path = mem_must_strdup(root);
@@ -34,7 +35,8 @@ char *golden_root(void)
     if (path != NULL && fsutil_is_dir(path))
         return path;
     const char *ci = getenv("CI");
-    fprintf(stderr, "SKIPPED: no recorded results at %s; set SLUICE_GOLDENS\n", path ? path : "any known place");
+    fprintf(stderr, "SKIPPED: no recorded results at %s; set SLUICE_GOLDENS\n",
+            path ? path : "any known place");
     mem_free(path);
     if (ci != NULL && strcmp(ci, "true") == 0)
         exit(1);
@@ -46,7 +48,8 @@ char *golden_path(const char *first, ...)
     char *path = mem_must_strdup(first);
     va_list parts;
     va_start(parts, first);
-    for (const char *part = va_arg(parts, const char *); part != NULL; part = va_arg(parts, const char *)) {
+    for (const char *part = va_arg(parts, const char *); part != NULL;
+         part = va_arg(parts, const char *)) {
         char *longer = fsutil_join(path, part);
         mem_free(path);
         path = longer;
@@ -106,19 +109,22 @@ static bool lod_equal(const struct tensor *a, const struct tensor *b)
         return false;
     for (int l = 0; l < a->lod_levels; l++)
         if (a->lod[l].count != b->lod[l].count ||
-            memcmp(a->lod[l].offsets, b->lod[l].offsets, a->lod[l].count * sizeof *a->lod[l].offsets) != 0)
+            memcmp(a->lod[l].offsets, b->lod[l].offsets,
+                   a->lod[l].count * sizeof *a->lod[l].offsets) != 0)
             return false;
     return true;
 }
 
-bool golden_close(const char *what, const struct variable *got, const struct variable *expected, double relative,
-                  double absolute)
+bool golden_close(const char *what, const struct variable *got, const struct variable *expected,
+                  double relative, double absolute)
 {
     char got_text[DIMS_TEXT_MAX], expected_text[DIMS_TEXT_MAX];
     const struct tensor *a = &got->tensor, *b = &expected->tensor;
-    if (got->kind != VARIABLE_TENSOR || a->dtype != b->dtype || !dims_equal(&a->dims, &b->dims) || !lod_equal(a, b)) {
+    if (got->kind != VARIABLE_TENSOR || a->dtype != b->dtype || !dims_equal(&a->dims, &b->dims) ||
+        !lod_equal(a, b)) {
         printf("%s: %s %s, expected %s %s (or another LoD)\n", what, dtype_name((int)a->dtype),
-               dims_format(&a->dims, got_text), dtype_name((int)b->dtype), dims_format(&b->dims, expected_text));
+               dims_format(&a->dims, got_text), dtype_name((int)b->dtype),
+               dims_format(&b->dims, expected_text));
         return false;
     }
     double largest = 0;
@@ -128,8 +134,8 @@ bool golden_close(const char *what, const struct variable *got, const struct var
     for (uint64_t i = 0; i < tensor_count(b); i++) {
         double x = number_at(a, i), y = number_at(b, i);
         if (x != y && !(fabs(x - y) <= bound) && !(isnan(x) && isnan(y))) {
-            printf("%s: element %llu is %.9g, expected %.9g (largest %.9g)\n", what, (unsigned long long)i, x, y,
-                   largest);
+            printf("%s: element %llu is %.9g, expected %.9g (largest %.9g)\n", what,
+                   (unsigned long long)i, x, y, largest);
             return false;
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every recorded single-op case whose ops we have: outputs and gradients against Paddle's. Exact where an
-// op neither adds up nor calls a transcendental function.
+// Every recorded single-op case whose ops we have: outputs and gradients against Paddle's. Exact
+// where an op neither adds up nor calls a transcendental function.
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,10 +20,17 @@
 #include "tests/ops/golden.h"
 
 // Forward outputs of these must be equal to the last bit.
-static const char *const exact_ops[] = {
-    "accuracy", "adam", "assign", "cast", "concat", "elementwise_add", "elementwise_mul", "elementwise_sub",
-    "fill_constant", "gaussian_random", "momentum", "relu", "scale", "sgd", "shape", "split", "square", "sum",
-    "top_k", "truncated_gaussian_random", "uniform_random", NULL};
+static const char *const exact_ops[] = {"accuracy",        "adam",
+                                        "assign",          "cast",
+                                        "concat",          "elementwise_add",
+                                        "elementwise_mul", "elementwise_sub",
+                                        "fill_constant",   "gaussian_random",
+                                        "momentum",        "relu",
+                                        "scale",           "sgd",
+                                        "shape",           "split",
+                                        "square",          "sum",
+                                        "top_k",           "truncated_gaussian_random",
+                                        "uniform_random",  NULL};
 
 static bool is_exact(const char *type)
 {
@@ -69,7 +76,8 @@ static int run_case(const char *type, const char *case_dir)
 {
     struct err err = {0};
     struct program *program;
-    char *main_path = golden_path(case_dir, "main.pb", NULL), *feed_dir = golden_path(case_dir, "feed", NULL);
+    char *main_path = golden_path(case_dir, "main.pb", NULL),
+         *feed_dir = golden_path(case_dir, "feed", NULL);
     char *json_path = golden_path(case_dir, "case.json", NULL);
     assert_int_equal(program_load(main_path, &program, &err), 0);
     int result = -1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recorded trainings on one node whose ops we have: initial values bit by bit, losses, fetched values and
-// final values within bounds that only another order of summation explains.
+// Recorded trainings on one node whose ops we have: initial values bit by bit, losses, fetched
+// values and final values within bounds that only another order of summation explains.
 
 #include <math.h>
 #include <setjmp.h>
@@ -25,7 +25,8 @@
 #define VARS_MAX 64
 
 // These must be among the cases that ran.
-static const char *const wanted_cases[] = {"digits_adam", "digits_momentum", "digits_sgd", "mlp_digits", NULL};
+static const char *const wanted_cases[] = {"digits_adam", "digits_momentum", "digits_sgd",
+                                           "mlp_digits", NULL};
 
 struct training {
     const char *dir;
@@ -55,7 +56,8 @@ static void compare_scope(struct training *t, const char *folder, double relativ
 }
 
 // fetch/step_NNN may hold more than the loss.
-static void compare_fetches(struct training *t, const char *step, const struct executor_fetch *fetches, size_t count)
+static void compare_fetches(struct training *t, const char *step,
+                            const struct executor_fetch *fetches, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         char *path = golden_path(t->dir, "fetch", step, fetches[i].name, NULL);
@@ -86,7 +88,8 @@ static void run_step(struct training *t, int step, double expected_loss)
 {
     struct err err = {0};
     char *name = mem_must_printf("step_%03d", step);
-    char *feed_dir = golden_path(t->dir, json_string_value(json_object_get(t->json, "feed_dir")), name, NULL);
+    char *feed_dir =
+        golden_path(t->dir, json_string_value(json_object_get(t->json, "feed_dir")), name, NULL);
     struct str_list names = {0}, fetch_names = {0};
     struct variable values[VARS_MAX];
     struct executor_feed feeds[VARS_MAX];
@@ -147,12 +150,14 @@ static int run_case(const char *dir)
 {
     struct err err = {0};
     struct training t = {.dir = dir, .ok = true};
-    char *main_path = golden_path(dir, "main.pb", NULL), *startup_path = golden_path(dir, "startup.pb", NULL);
+    char *main_path = golden_path(dir, "main.pb", NULL),
+         *startup_path = golden_path(dir, "startup.pb", NULL);
     char *json_path = golden_path(dir, "case.json", NULL);
     assert_int_equal(program_load(main_path, &t.main, &err), 0);
     assert_int_equal(program_load(startup_path, &t.startup, &err), 0);
     int result = -1;
-    if (plan_check(t.main, NULL, 0, NULL, NULL) == 0 && plan_check(t.startup, NULL, 0, NULL, NULL) == 0) {
+    if (plan_check(t.main, NULL, 0, NULL, NULL) == 0 &&
+        plan_check(t.startup, NULL, 0, NULL, NULL) == 0) {
         t.json = golden_json(json_path);
         t.scope = scope_new();
         t.exe = executor_new(t.scope, NULL, 0);
@@ -180,7 +185,8 @@ static void test_trainings_equal_recorded_results(void **state)
     int failed = 0;
     golden_list(root, &names);
     for (size_t i = 0; i < names.count; i++) {
-        char *dir = golden_path(root, names.items[i], NULL), *losses = golden_path(dir, "losses.txt", NULL);
+        char *dir = golden_path(root, names.items[i], NULL),
+             *losses = golden_path(dir, "losses.txt", NULL);
         if (golden_exists(losses)) {
             int result = run_case(dir);
             if (result >= 0) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every gradient op against central differences in float64, on shapes drawn at random.
 //
-// For outputs Y_k and random weights W_k the loss is sum(W_k Y_k); dY_k = W_k is fed to the gradient ops,
-// which are made by the forward op's own gradient rule, so the rule is tested too.
+// For outputs Y_k and random weights W_k the loss is sum(W_k Y_k); dY_k = W_k is fed to the
+// gradient ops, which are made by the forward op's own gradient rule, so the rule is tested too.
 
 #include <math.h>
 #include <setjmp.h>
@@ -42,7 +42,7 @@ struct subject {
         const char *slot, *name;
     } outputs[FEEDS_MAX];
     size_t outputs_count;
-    size_t loss_outputs;                // the first so many outputs have gradients
+    size_t loss_outputs;   // the first so many outputs have gradients
     struct op_desc *op;
     int64_t classes;
 };
@@ -67,7 +67,8 @@ static struct dims draw_dims(int rank)
     return dims;
 }
 
-static void add_input(struct subject *s, const char *slot, const char *name, enum kind kind, struct dims dims)
+static void add_input(struct subject *s, const char *slot, const char *name, enum kind kind,
+                      struct dims dims)
 {
     s->inputs[s->inputs_count++] = (struct input){slot, name, kind, dims};
     op_desc_add_input(s->op, slot, name);
@@ -257,7 +258,8 @@ static void declare(struct block *block, const char *name)
     block_add_var(block, var);
 }
 
-static void copy_args(struct op_desc *to, bool input, const char *slot, const struct op_slot *from, bool grads)
+static void copy_args(struct op_desc *to, bool input, const char *slot, const struct op_slot *from,
+                      bool grads)
 {
     for (size_t i = 0; from != NULL && i < from->args.count; i++) {
         char *name = mem_must_printf("%s%s", from->args.items[i], grads ? GRAD_SUFFIX : "");
@@ -279,7 +281,8 @@ static struct op_desc *grad_from_rule(const struct op_def *def, const struct op_
             if (grads)
                 base[strlen(base) - strlen(GRAD_SUFFIX)] = '\0';
             const struct op_slot *from = op_desc_input(forward, base);
-            copy_args(op, !output, slots.items[i], from ? from : op_desc_output(forward, base), grads);
+            copy_args(op, !output, slots.items[i], from ? from : op_desc_output(forward, base),
+                      grads);
             mem_free(base);
         }
         str_list_deinit(&slots);
@@ -337,8 +340,9 @@ static double loss_of(struct executor *exe, const struct program *program, const
 }
 
 // Runs forward once to learn the outputs' shapes, then draws a weight for every element.
-static void draw_weights(struct executor *exe, const struct program *forward, const struct subject *s,
-                         const struct executor_feed *feeds, struct variable *weights)
+static void draw_weights(struct executor *exe, const struct program *forward,
+                         const struct subject *s, const struct executor_feed *feeds,
+                         struct variable *weights)
 {
     struct err err = {0};
     struct executor_fetch fetches[FEEDS_MAX];
@@ -348,7 +352,9 @@ static void draw_weights(struct executor *exe, const struct program *forward, co
         fail_msg("%s: %s", s->type, err.text);
     for (size_t k = 0; k < s->loss_outputs; k++) {
         variable_init(&weights[k]);
-        assert_int_equal(tensor_resize(variable_tensor(&weights[k]), DTYPE_FP64, &fetches[k].value->tensor.dims), 0);
+        assert_int_equal(
+            tensor_resize(variable_tensor(&weights[k]), DTYPE_FP64, &fetches[k].value->tensor.dims),
+            0);
         for (uint64_t i = 0; i < tensor_count(&weights[k].tensor); i++)
             tensor_f64(&weights[k].tensor)[i] = draw_real();
     }

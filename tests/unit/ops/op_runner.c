@@ -97,7 +97,8 @@ void op_runner_shape(struct op_runner *run, const char *slot, int dtype, int ran
         (struct op_var_dims){.dims = dims_make(rank, d), .dtype = dtype, .kind = VARIABLE_TENSOR};
 }
 
-struct tensor *op_runner_input(struct op_runner *run, const char *slot, enum dtype dtype, int rank, const int64_t *d)
+struct tensor *op_runner_input(struct op_runner *run, const char *slot, enum dtype dtype, int rank,
+                               const int64_t *d)
 {
     int s = must(op_input_index(run->def, slot), slot);
     op_runner_shape(run, slot, (int)dtype, rank, d);
@@ -123,8 +124,11 @@ void op_runner_in_place(struct op_runner *run, const char *output, const char *i
 
 int op_runner_infer(struct op_runner *run, struct err *err)
 {
-    struct op_shape shape = {
-        .def = run->def, .in = run->in_dims, .out = run->out_dims, .attr = run->attr_list, .err = err};
+    struct op_shape shape = {.def = run->def,
+                             .in = run->in_dims,
+                             .out = run->out_dims,
+                             .attr = run->attr_list,
+                             .err = err};
     return op_infer(&shape);
 }
 
@@ -135,13 +139,15 @@ const struct op_var_dims *op_runner_dims(const struct op_runner *run, const char
 
 int op_runner_run(struct op_runner *run, struct err *err)
 {
-    struct op_ctx ctx = {.def = run->def, .in = run->in, .out = run->out, .attr = run->attr_list, .err = err};
+    struct op_ctx ctx = {
+        .def = run->def, .in = run->in, .out = run->out, .attr = run->attr_list, .err = err};
     int rc = op_runner_infer(run, err);
     for (int s = 0; rc == 0 && run->def->outputs[s].name != NULL; s++)
         for (size_t i = 0; rc == 0 && i < run->out[s].count; i++)
             if (!run->def->kernel_resizes && run->out_list[s][i].set)
-                rc = op_resize(variable_tensor(run->out_vars[s][i]), (enum dtype)run->out_list[s][i].dtype,
-                               &run->out_list[s][i].dims, err);
+                rc = op_resize(variable_tensor(run->out_vars[s][i]),
+                               (enum dtype)run->out_list[s][i].dtype, &run->out_list[s][i].dims,
+                               err);
     return rc < 0 ? rc : run->def->kernel(&ctx);
 }
 

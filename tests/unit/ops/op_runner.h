@@ -10,14 +10,16 @@
 
 struct op_runner;
 
-struct op_runner *op_runner_new(const char *type);      // asserts that the op exists
+struct op_runner *op_runner_new(const char *type);   // asserts that the op exists
 void op_runner_free(struct op_runner *run);
-void op_runner_int(struct op_runner *run, const char *attr, int64_t value);      // INT, LONG, BOOLEAN
+void op_runner_int(struct op_runner *run, const char *attr, int64_t value);   // INT, LONG, BOOLEAN
 void op_runner_float(struct op_runner *run, const char *attr, float value);
 void op_runner_ints(struct op_runner *run, const char *attr, const int64_t *values, size_t count);
 // Adds an argument to an input slot. Dims may hold -1 when only op_runner_infer follows.
-void op_runner_shape(struct op_runner *run, const char *slot, int dtype, int rank, const int64_t *d);
-struct tensor *op_runner_input(struct op_runner *run, const char *slot, enum dtype dtype, int rank, const int64_t *d);
+void op_runner_shape(struct op_runner *run, const char *slot, int dtype, int rank,
+                     const int64_t *d);
+struct tensor *op_runner_input(struct op_runner *run, const char *slot, enum dtype dtype, int rank,
+                               const int64_t *d);
 // Adds an output; var NULL: the runner's own variable.
 void op_runner_output(struct op_runner *run, const char *slot, struct variable *var);
 // Makes the output slot's argument 0 the very variable of an input slot's.

@@ -19,7 +19,8 @@ static int64_t draw(int64_t low, int64_t high)
 }
 
 // Writes the two offsets side by side instead of computing.
-static void pair_row(void *out, const void *x, const void *y, int64_t n, int64_t x_stride, int64_t y_stride)
+static void pair_row(void *out, const void *x, const void *y, int64_t n, int64_t x_stride,
+                     int64_t y_stride)
 {
     int64_t *to = out;
     for (int64_t i = 0; i < n; i++)
@@ -39,7 +40,8 @@ static void check_once(void)
 {
     static int64_t numbers[4096], got[4096];
     struct dims x = {.rank = (int)draw(1, 5)}, y = {.rank = (int)draw(1, x.rank)}, out;
-    int64_t axis = y.rank == x.rank ? 0 : draw(0, x.rank - y.rank), index[LIMIT_RANK] = {0}, count = 1;
+    int64_t axis = y.rank == x.rank ? 0 : draw(0, x.rank - y.rank), index[LIMIT_RANK] = {0},
+            count = 1;
     for (int i = 0; i < x.rank; i++)
         x.d[i] = draw(1, 4);
     for (int i = 0; i < y.rank; i++) {

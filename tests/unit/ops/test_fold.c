@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// fold gives the bits of sum and then scale, whatever the number of inputs and wherever the result goes.
+// fold gives the bits of sum and then scale, for any number of inputs and any target.
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What golden vectors do not show of kernels: in place or apart gives the same bits, pieces of rows give
-// the bits of the whole, bad data is refused with words.
+// What golden vectors do not show of kernels: in place or apart gives the same bits, pieces of rows
+// give the bits of the whole, bad data is refused with words.
 
 #include <math.h>
 #include <setjmp.h>
@@ -15,7 +15,11 @@
 #include "common/base/rng.h"
 #include "tests/unit/ops/op_runner.h"
 
-#define D(...) (const int64_t[]){__VA_ARGS__}
+#define D(...)                                                                                     \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static void fill(struct tensor *t, uint64_t seed)
 {
@@ -48,8 +52,8 @@ static const struct optimizer optimizers[] = {
 };
 
 // Rows [row, row + rows) of an optimizer's inputs that were drawn for [rows_all, 5].
-static struct op_runner *make_optimizer(const struct optimizer *o, enum dtype dtype, int64_t rows_all, int64_t row,
-                                        int64_t rows, bool in_place)
+static struct op_runner *make_optimizer(const struct optimizer *o, enum dtype dtype,
+                                        int64_t rows_all, int64_t row, int64_t rows, bool in_place)
 {
     struct op_runner *run = op_runner_new(o->type), *whole = op_runner_new(o->type);
     const char *slots[6] = {"Grad"};
@@ -67,7 +71,8 @@ static struct op_runner *make_optimizer(const struct optimizer *o, enum dtype dt
         }
         struct tensor *part = op_runner_input(run, slots[i], dtype, 2, D(rows, 5));
         size_t row_bytes = 5 * dtype_bytes(dtype);
-        memcpy(part->data, (const char *)all->data + (size_t)row * row_bytes, (size_t)rows * row_bytes);
+        memcpy(part->data, (const char *)all->data + (size_t)row * row_bytes,
+               (size_t)rows * row_bytes);
     }
     const char *ones[3] = {"LearningRate", o->powers[0], o->powers[1]};
     for (size_t i = 0; i < 3 && ones[i] != NULL; i++) {
@@ -97,12 +102,14 @@ static struct op_runner *make_optimizer(const struct optimizer *o, enum dtype dt
     return run;
 }
 
-static void expect_same(const struct optimizer *o, struct op_runner *a, int64_t row, struct op_runner *b)
+static void expect_same(const struct optimizer *o, struct op_runner *a, int64_t row,
+                        struct op_runner *b)
 {
     for (size_t i = 0; i < 4 && o->states[i] != NULL; i++) {
         char *out = mem_must_printf("%sOut", o->states[i]);
         const struct tensor *x = op_runner_result(a, out, 0), *y = op_runner_result(b, out, 0);
-        assert_memory_equal((const char *)x->data + (size_t)row * 5 * dtype_bytes(x->dtype), y->data, tensor_bytes(y));
+        assert_memory_equal((const char *)x->data + (size_t)row * 5 * dtype_bytes(x->dtype),
+                            y->data, tensor_bytes(y));
         mem_free(out);
     }
     for (size_t i = 0; i < 2 && o->powers[i] != NULL; i++) {
@@ -146,7 +153,8 @@ static void test_optimizers_on_rows_equal_the_whole(void **state)
         run_ok(whole);
         for (int64_t row = 0; row < 37;) {
             int64_t rows = row % 3 + 1 < 37 - row ? row % 3 + 1 : 37 - row;
-            struct op_runner *part = make_optimizer(&optimizers[i], DTYPE_FP32, 37, row, rows, row % 2 == 0);
+            struct op_runner *part =
+                make_optimizer(&optimizers[i], DTYPE_FP32, 37, row, rows, row % 2 == 0);
             run_ok(part);
             expect_same(&optimizers[i], whole, row, part);
             op_runner_free(part);

@@ -11,7 +11,11 @@
 
 #include "tests/unit/ops/op_runner.h"
 
-#define D(...) (const int64_t[]){__VA_ARGS__}
+#define D(...)                                                                                     \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static void expect_dims(const struct op_runner *run, const char *slot, size_t i, const char *text)
 {
@@ -83,7 +87,7 @@ static void test_elementwise_follows_the_broadcast_rule(void **state)
         int y_rank;
         int64_t y[4];
         int64_t axis;
-        const char *out;        // NULL: refused
+        const char *out;   // NULL: refused
     } rows[] = {
         {2, {-1, 200}, 1, {200}, 1, "[-1,200]"},
         {2, {-1, 1}, 1, {1}, 1, "[-1,1]"},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables themselves: unique types, slots and attributes; gradient rules that name slots which exist.
+// The tables themselves: unique types, slots and attributes; gradient rules name existing slots.
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,7 +49,8 @@ static void test_tables_are_well_formed(void **state)
     assert_null(op_table_find("no_such_op"));
 }
 
-static void check_rule(const struct op_def *def, const struct op_def *grad, const char *slots, bool inputs)
+static void check_rule(const struct op_def *def, const struct op_def *grad, const char *slots,
+                       bool inputs)
 {
     struct str_list names = {0};
     str_list_split(&names, slots, ' ');
@@ -89,11 +90,20 @@ static void test_default_attributes_are_fluids(void **state)
         const char *type, *attr;
         double value;
     } rows[] = {
-        {"mul", "x_num_col_dims", 1}, {"elementwise_add", "axis", -1}, {"softmax", "axis", -1},
-        {"cross_entropy2", "ignore_index", -100}, {"scale", "scale", 1}, {"scale", "bias_after_scale", 1},
-        {"adam", "beta1", 0.9}, {"adam", "beta2", 0.999}, {"adam", "epsilon", 1e-8},
-        {"adam", "min_row_size_to_use_multithread", 1000}, {"fill_constant", "dtype", 5},
-        {"uniform_random", "min", -1}, {"uniform_random", "diag_val", 1}, {"top_k", "k", 1},
+        {"mul", "x_num_col_dims", 1},
+        {"elementwise_add", "axis", -1},
+        {"softmax", "axis", -1},
+        {"cross_entropy2", "ignore_index", -100},
+        {"scale", "scale", 1},
+        {"scale", "bias_after_scale", 1},
+        {"adam", "beta1", 0.9},
+        {"adam", "beta2", 0.999},
+        {"adam", "epsilon", 1e-8},
+        {"adam", "min_row_size_to_use_multithread", 1000},
+        {"fill_constant", "dtype", 5},
+        {"uniform_random", "min", -1},
+        {"uniform_random", "diag_val", 1},
+        {"top_k", "k", 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct op_attr_def *a = op_table_find(rows[i].type)->attrs;
