@@ -25,7 +25,8 @@ struct rpc_client_ops {
     struct conn_ops conn;             // for every connection, with the same self; on_closed = it was lost
     // TCP is up: send HELLO here.
     void (*on_connected)(void *self, struct conn *conn);
-    // An attempt failed; the next one comes. May be NULL. waited_ms: since the first attempt.
+    // An attempt failed, or the connection was lost; the next attempt comes. May be NULL. attempts and
+    // waited_ms count from the first attempt or from the loss.
     void (*on_waiting)(void *self, const struct err *why, unsigned attempts, uint64_t waited_ms);
     // Time is over (SL_ETIMEOUT, with the last reason), or a name that cannot be parsed. The client rests
     // until rpc_client_close.

@@ -187,6 +187,8 @@ static void on_connection(uv_stream_t *stream, int status)
         conn_expect_hello(conn, server->options.hello_timeout_ms);
         server->on_accept(server->self, conn);
         return;
+    } else {
+        server->rejected++;     // gone before it was accepted
     }
     conn_close(conn, &why);
 }
