@@ -28,7 +28,7 @@ struct feed_slot {
     struct variable *var;
     const struct var_desc *desc;
     bool copied;
-    bool lent;   // holds the caller's memory now
+    uint64_t fed_in;   // the run that it was fed in last
 };
 
 struct entry {
@@ -62,6 +62,7 @@ static int find_entry(struct executor *exe, const struct program *program, struc
 static void free_entry(struct entry *entry);
 static int feed_one(struct executor *exe, struct entry *entry, const struct executor_feed *feed,
                     struct err *err);
+static void forget_old_feeds(struct entry *entry, uint64_t run);
 static int fetch_one(const struct executor *exe, const struct entry *entry,
                      struct executor_fetch *fetch, struct err *err);
 
@@ -101,14 +102,9 @@ int executor_run(struct executor *exe, const struct program *program,
     if (rc < 0)
         return rc;
     entry->last_used = ++exe->runs;
-    for (size_t i = 0; i < entry->feeds_count; i++) {
-        struct feed_slot *slot = &entry->feeds[i];
-        if (slot->lent)
-            tensor_borrow(&slot->var->tensor, DTYPE_FP32, &(struct dims){.rank = 1}, NULL, 0);
-        slot->lent = false;
-    }
     for (size_t i = 0; rc == 0 && i < feeds_count; i++)
         rc = feed_one(exe, entry, &feeds[i], err);
+    forget_old_feeds(entry, exe->runs);
     if (rc == 0)
         rc = plan_run(entry->plan, err);
     for (size_t i = 0; rc == 0 && i < fetches_count; i++)
@@ -278,6 +274,7 @@ static int feed_one(struct executor *exe, struct entry *entry, const struct exec
     if (feed->value->kind == VARIABLE_TENSOR &&
         (rc = check_feed(entry, slot, &feed->value->tensor, err)) < 0)
         return rc;
+    slot->fed_in = exe->runs;
     if (slot->copied || feed->value->kind != VARIABLE_TENSOR) {
         rc = variable_copy(slot->var, feed->value);
         return rc < 0 ? err_set(err, rc, "feed %s: %s", feed->name, err_name(rc)) : 0;
@@ -285,9 +282,18 @@ static int feed_one(struct executor *exe, struct entry *entry, const struct exec
     const struct tensor *value = &feed->value->tensor;
     struct tensor *t = variable_tensor(slot->var);
     tensor_borrow(t, value->dtype, &value->dims, value->data, tensor_bytes(value));
-    slot->lent = true;
     rc = tensor_set_lod(t, value->lod_levels, value->lod);
     return rc < 0 ? err_set(err, rc, "feed %s: LoD: %s", feed->name, err_name(rc)) : 0;
+}
+
+// A temporary that was fed in an earlier run and is not fed now has no value.
+static void forget_old_feeds(struct entry *entry, uint64_t run)
+{
+    for (size_t i = 0; i < entry->feeds_count; i++) {
+        struct feed_slot *slot = &entry->feeds[i];
+        if (slot->fed_in != run && !slot->desc->persistable)
+            variable_deinit(slot->var);
+    }
 }
 
 static int fetch_one(const struct executor *exe, const struct entry *entry,

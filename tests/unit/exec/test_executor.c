@@ -262,6 +262,24 @@ static void test_fed_persistables_are_copied(void **state)
     variable_deinit(&w);
 }
 
+static void test_feeds_that_the_program_writes_are_copied_and_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    struct program *program = program_new();
+    struct executor_fetch fetch = {.name = "x"};
+    exec_fixture_var(program_block(program, 0), "x", false, 2, D(-1, 3));
+    exec_fixture_op(program_block(program, 0), "square", "X=x", "Out=x");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(executor_run(f->exe, program, f->feeds, 1, &fetch, 1, &err), 0);
+        assert_true(tensor_f32(&fetch.value->tensor)[11] == 121);
+        assert_true(tensor_f32(&f->x.tensor)[11] == 11);
+    }
+    assert_true(executor_run(f->exe, program, NULL, 0, &fetch, 1, &err) < 0);
+    assert_non_null(strstr(err.text, "variable x has no value; feed it"));
+    program_free(program);
+}
+
 static void test_a_changed_program_gets_a_new_plan(void **state)
 {
     struct fixture *f = *state;
@@ -379,6 +397,7 @@ int main(void)
         TEST(test_wrong_feeds_are_refused),
         TEST(test_a_failing_op_tells_place_variables_and_shapes),
         TEST(test_fed_persistables_are_copied),
+        TEST(test_feeds_that_the_program_writes_are_copied_and_forgotten),
         TEST(test_a_changed_program_gets_a_new_plan),
         TEST(test_many_programs_share_an_executor),
         TEST(test_inference_programs_check_their_feeds),
