@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// A TCP connection over libuv that feeds a session. Input: libuv reads to the address that the session
-// wants, so tensor bytes land in their slot. Output: what was queued in a loop turn leaves at the end of
-// the turn by write attempts of about WRITE_BYTES each (summed just before, so still in the cache); when the
-// socket is full, one uv_write carries the next batch and its callback goes on. At most one such
-// batch is inside libuv, so its own unbounded queue never grows. One watchdog timer holds all deadlines.
+// A TCP connection over libuv that feeds a session. Input: libuv reads to the address that the
+// session wants, so tensor bytes land in their slot. Output: what was queued in a loop turn leaves
+// at the end of the turn by write attempts of about WRITE_BYTES each (summed just before, so still
+// in the cache); when the socket is full, one uv_write carries the next batch and its callback goes
+// on. At most one such batch is inside libuv, so its own unbounded queue never grows. One watchdog
+// timer holds all deadlines.
 //
-// Life: new -> begun -> (finishing ->) closing -> gone. A conn has two handles; its memory goes with the
-// close callback of the second. finishing: output leaves, FIN, then the rest of the input is read and
-// dropped until the peer closes too (closing at once would make the kernel send RST and could destroy
-// what was just written). Owner: the loop thread.
+// Life: new -> begun -> (finishing ->) closing -> gone. A conn has two handles; its memory goes
+// with the close callback of the second. finishing: output leaves, FIN, then the rest of the input
+// is read and dropped until the peer closes too (closing at once would make the kernel send RST and
+// could destroy what was just written). Owner: the loop thread.
 #include "common/net/conn.h"
 
 #include <string.h>
@@ -32,8 +33,9 @@
 #define SLEEP_MS 100                    // a watchdog that is so late slept
 
 _Static_assert(sizeof(uv_buf_t) == sizeof(struct iovec) &&
-               offsetof(uv_buf_t, base) == offsetof(struct iovec, iov_base) &&
-               offsetof(uv_buf_t, len) == offsetof(struct iovec, iov_len), "uv_buf_t is an iovec here");
+                   offsetof(uv_buf_t, base) == offsetof(struct iovec, iov_base) &&
+                   offsetof(uv_buf_t, len) == offsetof(struct iovec, iov_len),
+               "uv_buf_t is an iovec here");
 
 struct conn {
     uv_tcp_t tcp;
@@ -77,7 +79,8 @@ static void on_watch(uv_timer_t *timer);
 static void evict(void *arg);
 static void on_handle_closed(uv_handle_t *handle);
 
-struct conn *conn_new(struct loop *loop, const struct conn_options *options, const struct conn_maker *maker)
+struct conn *conn_new(struct loop *loop, const struct conn_options *options,
+                      const struct conn_maker *maker)
 {
     struct conn *conn = mem_calloc(1, sizeof *conn);
     if (!conn)
@@ -383,8 +386,8 @@ static void write_later(struct conn *conn)
     struct iovec iov[WRITE_PIECES];
     size_t bytes = 0;
     size_t pieces = session_pull_output(conn->session, iov, WRITE_PIECES, WRITE_BYTES, &bytes);
-    int failed = uv_write(&conn->write, (uv_stream_t *)&conn->tcp, (uv_buf_t *)(void *)iov, (unsigned)pieces,
-                          on_write);
+    int failed = uv_write(&conn->write, (uv_stream_t *)&conn->tcp, (uv_buf_t *)(void *)iov,
+                          (unsigned)pieces, on_write);
     if (failed) {
         fail(conn, SL_ECLOSED, "the connection broke", failed);
         return;
@@ -494,8 +497,9 @@ static void on_watch(uv_timer_t *timer)
         err_set(&err, SL_ETIMEOUT, "%s: nothing was heard for %.1f s", conn->peer,
                 (double)(now - conn->heard_ms) / 1000);
     else if (conn->options.stall_ms && now - conn->progress_ms >= conn->options.stall_ms)
-        err_set(&err, SL_ETIMEOUT, "%s: took no byte for %.1f s while %zu bytes wait for it", conn->peer,
-                (double)(now - conn->progress_ms) / 1000, session_output_bytes(conn->session));
+        err_set(&err, SL_ETIMEOUT, "%s: took no byte for %.1f s while %zu bytes wait for it",
+                conn->peer, (double)(now - conn->progress_ms) / 1000,
+                session_output_bytes(conn->session));
     if (err.code)
         conn_close(conn, &err);
 }
@@ -503,7 +507,8 @@ static void on_watch(uv_timer_t *timer)
 static void evict(void *arg)
 {
     struct err why = {0};
-    err_set(&why, SL_ESTOPPED, "%s: the connection was closed on this side", ((struct conn *)arg)->peer);
+    err_set(&why, SL_ESTOPPED, "%s: the connection was closed on this side",
+            ((struct conn *)arg)->peer);
     conn_close(arg, &why);
 }
 

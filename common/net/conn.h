@@ -17,16 +17,19 @@ struct message;
 
 struct conn_ops {
     struct session_ops session;
-    // Last call for this connection, exactly once, also after conn_close; conn is gone after it returns.
-    // why->code: SL_ECLOSED (peer closed in order: text says so), SL_ETIMEOUT, SL_EFORMAT, SL_EIO, ... or what
-    // conn_close was given. The text names the peer.
+    // Last call for this connection, exactly once, also after conn_close; conn is gone after it
+    // returns. why->code: SL_ECLOSED (peer closed in order: text says so), SL_ETIMEOUT, SL_EFORMAT,
+    // SL_EIO, ... or what conn_close was given. The text names the peer.
     void (*on_closed)(void *self, struct conn *conn, const struct err *why);
 };
 
 struct conn_options {
-    const char *congestion;           // TCP_CONGESTION; NULL = "cubic" on loopback, the system's elsewhere; "" = system's
-    uint32_t silence_ms;              // no byte from the peer for so long: SL_ETIMEOUT. 0 = never. Not while paused
-    uint32_t stall_ms;                // output waits and the peer takes no byte: SL_ETIMEOUT. 0 = never
+    // TCP_CONGESTION; NULL = "cubic" on loopback, the system's elsewhere; "" = the system's.
+    const char *congestion;
+    // No byte from the peer for so long: SL_ETIMEOUT. 0 = never. Not while paused.
+    uint32_t silence_ms;
+    // Output waits and the peer takes no byte for so long: SL_ETIMEOUT. 0 = never.
+    uint32_t stall_ms;
     uint32_t user_timeout_ms;         // TCP_USER_TIMEOUT. 0 = system's
     struct session_options session;
 };
@@ -41,8 +44,8 @@ int conn_send_message(struct conn *conn, const struct frame *header, const struc
 // A message without fields (SEND_BARRIER, ...).
 int conn_send_plain(struct conn *conn, const struct frame *header, struct err *err);
 bool conn_has_room(const struct conn *conn);
-void conn_flush(struct conn *conn);                     // write now instead of at the end of the turn
-void conn_allow(struct conn *conn, uint64_t types);     // session_allow; also ends the server's hello deadline
+void conn_flush(struct conn *conn);                     // now, not at the end of the turn
+void conn_allow(struct conn *conn, uint64_t types);     // session_allow; ends the hello deadline
 void conn_pause(struct conn *conn);                     // stop reading (TCP pushes back)
 void conn_resume(struct conn *conn);
 void conn_set_silence(struct conn *conn, uint32_t silence_ms, uint32_t stall_ms);

@@ -10,6 +10,6 @@ struct gate;
 
 struct gate *gate_new(void);
 void gate_free(struct gate *gate);
-void gate_open(struct gate *gate);                             // lets one waiter (now or later) through
+void gate_open(struct gate *gate);     // lets one waiter (now or later) through
 void gate_wait(struct gate *gate);
 bool gate_wait_ms(struct gate *gate, uint64_t timeout_ms);     // false: time is over

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event loop over libuv. Other threads reach it by posting jobs: a lock-free stack that the loop
-// thread empties as a whole and turns round, so jobs run in the order of posting; the poster that found
-// it empty wakes the loop. Invariant: every handle's memory is freed in its close callback only.
-// SIGPIPE stays blocked on the thread that runs the loop (libuv writes without MSG_NOSIGNAL); the
-// process's disposition is left alone.
+// The event loop over libuv. Other threads reach it by posting jobs: a lock-free stack that the
+// loop thread empties as a whole and turns round, so jobs run in the order of posting; the poster
+// that found it empty wakes the loop. Invariant: every handle's memory is freed in its close
+// callback only. SIGPIPE stays blocked on the thread that runs the loop (libuv writes without
+// MSG_NOSIGNAL); the process's disposition is left alone.
 #include "common/net/loop.h"
 
 #include <pthread.h>
@@ -132,7 +132,8 @@ int loop_start(struct loop *loop, const char *thread_name, struct err *err)
     int failed = pthread_create(&loop->thread, NULL, thread_main, loop);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
-        return err_set(err, SL_EIO, "cannot start the thread %s: %s", thread_name, uv_strerror(-failed));
+        return err_set(err, SL_EIO, "cannot start the thread %s: %s", thread_name,
+                       uv_strerror(-failed));
     (void)pthread_setname_np(loop->thread, thread_name);
     loop->started = true;
     return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds the process behind a listening port: /proc/net/tcp{,6} gives the socket's inode, the links in
-// /proc/<pid>/fd give the process. Best effort, used for an error text only.
+// Finds the process behind a listening port: /proc/net/tcp{,6} gives the socket's inode, the links
+// in /proc/<pid>/fd give the process. Best effort, used for an error text only.
 #include "common/net/port_owner.h"
 
 #include <ctype.h>
@@ -52,7 +52,8 @@ static bool find_inode(const char *path, uint16_t port, unsigned long *out)
     while (!found && fgets(line, sizeof line, file)) {
         unsigned local_port, state;
         unsigned long inode;
-        if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
+        if (sscanf(line,
+                   " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
                    &local_port, &state, &inode) != 3)
             continue;
         if (local_port == port && state == STATE_LISTEN && inode) {

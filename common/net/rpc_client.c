@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The connecting side: resolve -> try each address -> (connected -> lost ->) back off -> resolve ...
-// Time is counted from the first attempt, and from a loss, until a connection has brought a valid
-// frame: a server that accepts and closes at once does not keep us trying for ever. The object lives
-// until its timer, its look-up and its connection are gone. Owner: the loop thread.
+// The connecting side: resolve -> try each address -> (connected -> lost ->) back off -> resolve
+// ... Time is counted from the first attempt, and from a loss, until a connection has brought a
+// valid frame: a server that accepts and closes at once does not keep us trying for ever. The
+// object lives until its timer, its look-up and its connection are gone. Owner: the loop thread.
 #include "common/net/rpc_client.h"
 
 #include <netdb.h>
@@ -22,7 +22,13 @@
 #define ATTEMPT_MS 5000                 // for one address that does not answer
 #define ADDRESSES_MAX 16
 
-enum rpc_client_state { STATE_RESOLVING, STATE_CONNECTING, STATE_CONNECTED, STATE_WAITING, STATE_FAILED };
+enum rpc_client_state {
+    STATE_RESOLVING,
+    STATE_CONNECTING,
+    STATE_CONNECTED,
+    STATE_WAITING,
+    STATE_FAILED
+};
 
 struct rpc_client {
     uv_timer_t timer;                   // back-off, or the limit of an attempt
@@ -134,8 +140,8 @@ static void resolve(struct rpc_client *client)
     }
     client->state = STATE_RESOLVING;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int failed = uv_getaddrinfo(loop_uv(client->loop), &client->lookup, on_lookup, client->endpoint.host, NULL,
-                                &hints);
+    int failed = uv_getaddrinfo(loop_uv(client->loop), &client->lookup, on_lookup,
+                                client->endpoint.host, NULL, &hints);
     if (failed) {
         err_set(&client->why, SL_ENOENT, "%s: %s", client->name, uv_strerror(failed));
         back_off(client);
@@ -151,8 +157,8 @@ static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
     struct rpc_client *client = req->data;
     client->looking_up = false;
     bool late = client->state != STATE_RESOLVING;
-    for (const struct addrinfo *info = found; info && status == 0 && client->addresses_count < ADDRESSES_MAX;
-         info = info->ai_next) {
+    for (const struct addrinfo *info = found;
+         info && status == 0 && client->addresses_count < ADDRESSES_MAX; info = info->ai_next) {
         if (info->ai_addrlen > sizeof client->addresses[0])
             continue;
         struct sockaddr_storage *addr = &client->addresses[client->addresses_count++];
@@ -185,8 +191,8 @@ static void connect_next(struct rpc_client *client)
         back_off(client);
         return;
     }
-    int failed = uv_tcp_connect(&client->connect, conn_tcp(client->conn), (const struct sockaddr *)addr,
-                                on_connect);
+    int failed = uv_tcp_connect(&client->connect, conn_tcp(client->conn),
+                                (const struct sockaddr *)addr, on_connect);
     if (failed) {
         err_set(&client->why, SL_ECLOSED, "%s: %s", client->name, uv_strerror(failed));
         conn_close(client->conn, &client->why);
@@ -272,8 +278,8 @@ static void give_up(struct rpc_client *client)
     if (client->limit_ms == 0)
         why = client->why;
     else
-        err_set(&why, SL_ETIMEOUT, "no connection to %s within %.1f s (%u attempts; the last: %s)", client->name,
-                waited_s, client->attempts, client->why.text);
+        err_set(&why, SL_ETIMEOUT, "no connection to %s within %.1f s (%u attempts; the last: %s)",
+                client->name, waited_s, client->attempts, client->why.text);
     if (client->ops.on_failed)
         client->ops.on_failed(client->self, &why);
 }

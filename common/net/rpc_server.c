@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The listening side. Accepts, counts, caps; what a peer says is its conn's and the owner's business.
-// The object lives until its listening handle and all its connections are gone. Owner: the loop thread.
+// The listening side. Accepts, counts, caps; what a peer says is its conn's and the owner's
+// business. The object lives until its listening handle and all its connections are gone. Owner:
+// the loop thread.
 #include "common/net/rpc_server.h"
 
 #include <netdb.h>
@@ -51,8 +52,10 @@ struct rpc_server *rpc_server_new(struct loop *loop, const struct rpc_server_opt
     if (resolve(&endpoint, &addr, err) < 0)
         return NULL;
     if (!sockaddr_is_loopback((struct sockaddr *)&addr) && !options->insecure) {
-        err_set(err, SL_EREFUSED, "cannot listen on %s: it is not a loopback address, and peers are not "
-                "authenticated yet. Give --insecure if the network is trusted", options->endpoint);
+        err_set(err, SL_EREFUSED,
+                "cannot listen on %s: it is not a loopback address, and peers are not "
+                "authenticated yet. Give --insecure if the network is trusted",
+                options->endpoint);
         return NULL;
     }
     struct rpc_server *server = MEM_NEW(struct rpc_server);
@@ -107,12 +110,13 @@ static int resolve(const struct endpoint *endpoint, struct sockaddr_storage *out
 {
     if (sockaddr_parse(endpoint->host, endpoint->port, out))
         return 0;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     int failed = getaddrinfo(endpoint->host, NULL, &hints, &found);
     if (failed)
-        return err_set(err, SL_ENOENT, "cannot listen on %s:%u: %s", endpoint->host, (unsigned)endpoint->port,
-                       gai_strerror(failed));
+        return err_set(err, SL_ENOENT, "cannot listen on %s:%u: %s", endpoint->host,
+                       (unsigned)endpoint->port, gai_strerror(failed));
     const struct addrinfo *best = found;
     for (const struct addrinfo *info = found; info; info = info->ai_next)
         if (info->ai_family == AF_INET) {
@@ -148,14 +152,18 @@ static int listen_error(const struct sockaddr *addr, int uv_code, struct err *er
     (void)sockaddr_format(addr, text);
     switch (uv_code) {
     case UV_EADDRINUSE:
-        return err_set(err, SL_EBUSY, "cannot listen on %s: address in use by %s. Choose another "
-                       "--current_endpoint or stop it", text, port_owner_find(sockaddr_port(addr), owner));
+        return err_set(err, SL_EBUSY,
+                       "cannot listen on %s: address in use by %s. Choose another "
+                       "--current_endpoint or stop it",
+                       text, port_owner_find(sockaddr_port(addr), owner));
     case UV_EADDRNOTAVAIL:
-        return err_set(err, SL_ENOENT, "cannot listen on %s: this machine has no such address. Check "
-                       "--current_endpoint and --pservers", text);
-    case UV_EACCES:
-        return err_set(err, SL_EREFUSED, "cannot listen on %s: permission denied. Choose a port from 1024 on",
+        return err_set(err, SL_ENOENT,
+                       "cannot listen on %s: this machine has no such address. Check "
+                       "--current_endpoint and --pservers",
                        text);
+    case UV_EACCES:
+        return err_set(err, SL_EREFUSED,
+                       "cannot listen on %s: permission denied. Choose a port from 1024 on", text);
     default:
         return err_set(err, SL_EIO, "cannot listen on %s: %s", text, uv_strerror(uv_code));
     }
@@ -182,7 +190,8 @@ static void on_connection(uv_stream_t *stream, int status)
         err_set(&why, SL_EIO, "accept: %s", uv_strerror(failed));
     } else if (server->connections > server->options.connections_max) {
         server->rejected++;
-        err_set(&why, SL_ELIMIT, "there are already %zu connections", server->options.connections_max);
+        err_set(&why, SL_ELIMIT, "there are already %zu connections",
+                server->options.connections_max);
     } else if (conn_begin(conn, &why) == 0) {
         conn_expect_hello(conn, server->options.hello_timeout_ms);
         server->on_accept(server->self, conn);

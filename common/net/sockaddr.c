@@ -19,8 +19,8 @@ const char *sockaddr_format(const struct sockaddr *addr, char text[SOCKADDR_TEXT
     if (!raw || !inet_ntop(addr->sa_family, raw, host, sizeof host))
         (void)snprintf(text, SOCKADDR_TEXT_MAX, "?");
     else
-        (void)snprintf(text, SOCKADDR_TEXT_MAX, addr->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
-                       (unsigned)sockaddr_port(addr));
+        (void)snprintf(text, SOCKADDR_TEXT_MAX, addr->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u",
+                       host, (unsigned)sockaddr_port(addr));
     return text;
 }
 
@@ -84,7 +84,9 @@ void sockaddr_tune(int fd, bool loopback, const char *congestion, uint32_t user_
     if (!congestion)
         congestion = loopback ? "cubic" : "";
     if (congestion[0])
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion,
+                         (socklen_t)strlen(congestion));
     if (user_timeout_ms)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
+                         sizeof user_timeout_ms);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frame checksums: XXH3-64 by the installed xxhash. On x86 the library's own dispatcher picks AVX-512,
-// AVX2 or SSE2 at run time (a body in the L2 cache is summed at tens of GB/s, so that a checksum costs
-// a tenth of the copy through a socket); elsewhere the plain functions. Stateless, any thread.
+// Frame checksums: XXH3-64 by the installed xxhash. On x86 the library's own dispatcher picks
+// AVX-512, AVX2 or SSE2 at run time (a body in the L2 cache is summed at tens of GB/s, so that a
+// checksum costs a tenth of the copy through a socket); elsewhere the plain functions. Stateless,
+// any thread.
 #include "common/wire/checksum.h"
 
 #define XXH_STATIC_LINKING_ONLY

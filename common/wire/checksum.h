@@ -15,4 +15,4 @@ uint64_t checksum_of(const void *data, size_t bytes);      // data may be NULL w
 void checksum_begin(struct checksum *sum);
 void checksum_add(struct checksum *sum, const void *data, size_t bytes);
 uint64_t checksum_end(const struct checksum *sum);         // may be called again after more adds
-const char *checksum_engine(void);                         // "avx512", "avx2" or "plain", for reports
+const char *checksum_engine(void);                 // "avx512", "avx2" or "plain", for reports

@@ -95,14 +95,19 @@ int frame_sniff(const uint8_t *bytes, size_t count, struct err *err)
                        "use the same release on both sides", version, FRAME_VERSION);
     }
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
-        if (count >= strangers[i].bytes && memcmp(bytes, strangers[i].start, strangers[i].bytes) == 0)
-            return err_set(err, SL_EFORMAT, "the peer is %s; this port speaks only Sluice's native "
-                           "protocol (frames that begin with \"%s\")", strangers[i].text, FRAME_MAGIC);
+        if (count >= strangers[i].bytes &&
+            memcmp(bytes, strangers[i].start, strangers[i].bytes) == 0)
+            return err_set(err, SL_EFORMAT,
+                           "the peer is %s; this port speaks only Sluice's native "
+                           "protocol (frames that begin with \"%s\")",
+                           strangers[i].text, FRAME_MAGIC);
     char seen[3 * 4 + 1] = "";
     for (size_t i = 0; i < same; i++)
         (void)snprintf(seen + 3 * i, 4, " %02x", bytes[i]);
-    return err_set(err, SL_EFORMAT, "frame header: magic is%s, not 53 4c 50 53 (\"%s\"): the peer does not "
-                   "speak Sluice's native protocol", seen, FRAME_MAGIC);
+    return err_set(err, SL_EFORMAT,
+                   "frame header: magic is%s, not 53 4c 50 53 (\"%s\"): the peer does not "
+                   "speak Sluice's native protocol",
+                   seen, FRAME_MAGIC);
 }
 
 bool frame_type_is_raw(enum frame_type type)
@@ -130,12 +135,15 @@ const char *frame_type_name(int type)
 const char *frame_format(const struct frame *header, char text[FRAME_TEXT_MAX])
 {
     if (frame_type_is_raw(header->type))
-        (void)snprintf(text, FRAME_TEXT_MAX, "%s step %" PRIu64 " variable %" PRIu32 " slice %" PRIu32
-                       " offset %" PRIu64 " (%" PRIu32 " bytes)", frame_type_name(header->type), header->step,
-                       header->variable, header->slice, header->offset, header->body_bytes);
+        (void)snprintf(text, FRAME_TEXT_MAX,
+                       "%s step %" PRIu64 " variable %" PRIu32 " slice %" PRIu32 " offset %" PRIu64
+                       " (%" PRIu32 " bytes)",
+                       frame_type_name(header->type), header->step, header->variable, header->slice,
+                       header->offset, header->body_bytes);
     else
-        (void)snprintf(text, FRAME_TEXT_MAX, "%s step %" PRIu64 " request %" PRIu32 " (%" PRIu32 " bytes)",
-                       frame_type_name(header->type), header->step, header->request, header->body_bytes);
+        (void)snprintf(
+            text, FRAME_TEXT_MAX, "%s step %" PRIu64 " request %" PRIu32 " (%" PRIu32 " bytes)",
+            frame_type_name(header->type), header->step, header->request, header->body_bytes);
     return text;
 }
 
@@ -156,7 +164,8 @@ static uint64_t get_le(const uint8_t *in, int bytes)
 static int check_fields(struct frame *header, int type, unsigned flags, struct err *err)
 {
     if (type < 1 || type >= FRAME_TYPES_END)
-        return err_set(err, SL_EFORMAT, "frame header: type is %d, known are 1..%d", type, FRAME_TYPES_END - 1);
+        return err_set(err, SL_EFORMAT, "frame header: type is %d, known are 1..%d", type,
+                       FRAME_TYPES_END - 1);
     header->type = (enum frame_type)type;
     header->flags = (uint8_t)flags;
     if (flags & ~(unsigned)FRAME_FLAGS_ALL)
@@ -165,10 +174,13 @@ static int check_fields(struct frame *header, int type, unsigned flags, struct e
     bool raw = frame_type_is_raw(header->type);
     uint32_t most = raw ? LIMIT_FRAME_BODY_BYTES : LIMIT_ENVELOPE_BYTES;
     if (header->body_bytes > most || (raw && header->body_bytes == 0))
-        return err_set(err, SL_ELIMIT, "frame header: body of %s has %" PRIu32 " bytes, allowed are %d..%" PRIu32,
+        return err_set(err, SL_ELIMIT,
+                       "frame header: body of %s has %" PRIu32 " bytes, allowed are %d..%" PRIu32,
                        frame_type_name(type), header->body_bytes, raw ? 1 : 0, most);
     if (header->offset > LIMIT_TENSOR_BYTES - header->body_bytes)
-        return err_set(err, SL_ELIMIT, "frame header: offset of %s is %" PRIu64 ", above the largest tensor (%llu)",
-                       frame_type_name(type), header->offset, (unsigned long long)LIMIT_TENSOR_BYTES);
+        return err_set(err, SL_ELIMIT,
+                       "frame header: offset of %s is %" PRIu64 ", above the largest tensor (%llu)",
+                       frame_type_name(type), header->offset,
+                       (unsigned long long)LIMIT_TENSOR_BYTES);
     return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The unit of the native protocol: a fixed 64-byte little-endian header and body_bytes bytes behind it.
-// README.md beside this file has the bytes; this is the header as a struct.
+// The unit of the native protocol: a fixed 64-byte little-endian header and body_bytes bytes behind
+// it. README.md beside this file has the bytes; this is the header as a struct.
 #pragma once
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@ struct err;
 #define FRAME_HEADER_BYTES 64
 #define FRAME_MAGIC "SLPS"
 #define FRAME_VERSION 1
-#define FRAME_CHUNK_BYTES (1u << 20)       // usual body of PUSH and DATA; LIMIT_FRAME_BODY_BYTES is the most
+#define FRAME_CHUNK_BYTES (1u << 20)       // usual body of PUSH and DATA
 
 // name, number, whether the body is raw tensor bytes (else a protobuf envelope), text
 #define FRAME_TYPES(X)                                                                             \
@@ -68,7 +68,7 @@ struct frame {
     uint32_t body_bytes;        // <= LIMIT_FRAME_BODY_BYTES; envelopes <= LIMIT_ENVELOPE_BYTES
     uint32_t variable;          // index in the sorted slice_map
     uint32_t slice;             // index in the variable
-    uint32_t request;           // chosen by the asker, repeated in every answer (PULL -> DATA, PIN -> PINNED, ...)
+    uint32_t request;           // chosen by the asker, repeated in every answer (PULL -> DATA)
     uint64_t step;              // PUSH, barriers, COMMIT_STEP: step; DATA, COMMITTED, PULL: version
     uint64_t incarnation;       // of the trainer that sends, or that is answered
     uint64_t offset;            // byte offset of the chunk in the slice
@@ -77,10 +77,12 @@ struct frame {
 
 // Writes the 64 bytes (magic, version, all fields, header checksum). The header must be valid.
 void frame_encode(const struct frame *header, uint8_t out[FRAME_HEADER_BYTES]);
-// Reads and judges 64 bytes. SL_EFORMAT (magic, version, type, flags), SL_ECORRUPT (checksum), SL_ELIMIT (length, offset);
-// the text names field and value, and guesses the speaker when it is HTTP, HTTP/2 or TLS.
+// Reads and judges 64 bytes. SL_EFORMAT (magic, version, type, flags), SL_ECORRUPT (checksum),
+// SL_ELIMIT (length, offset); the text names field and value, and guesses the speaker when it is
+// HTTP, HTTP/2 or TLS.
 int frame_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame *out, struct err *err);
-// What the first bytes say, as soon as they cannot be ours: SL_EFORMAT with a text; 0 = so far fine.
+// What the first bytes say, as soon as they cannot be ours: SL_EFORMAT with a text; 0 = fine
+// so far.
 int frame_sniff(const uint8_t *bytes, size_t count, struct err *err);
 bool frame_type_is_raw(enum frame_type type);       // PUSH, DATA
 const char *frame_type_name(int type);              // "push"; "unknown type"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Envelopes: the way in and out of protobuf-c. Memory for a decoded message comes from an arena of a
-// fixed cap (a hostile envelope of 64 KiB could ask protobuf-c for megabytes), reset for each message;
-// nothing is allocated per message once the block exists. message_pack.c and message_unpack.c convert
-// the fields. One arena is used by one thread.
+// Envelopes: the way in and out of protobuf-c. Memory for a decoded message comes from an arena of
+// a fixed cap (a hostile envelope of 64 KiB could ask protobuf-c for megabytes), reset for each
+// message; nothing is allocated per message once the block exists. message_pack.c and
+// message_unpack.c convert the fields. One arena is used by one thread.
 #include "common/wire/message.h"
 
 #include <string.h>
@@ -14,11 +14,12 @@
 #include "common/wire/message_pb.h"
 
 #define ARENA_BYTES (1u << 20)
-#define PACK_STACK_BYTES (16u << 10)       // lists up to about 180 ranges are packed without the heap
+#define PACK_STACK_BYTES (16u << 10)   // lists up to about 180 ranges are packed without the heap
 
 static void *arena_alloc(void *data, size_t bytes);
 static void arena_no_free(void *data, void *ptr);
-static int pack_and(const struct message *message, struct buf *out, size_t *out_bytes, struct err *err);
+static int pack_and(const struct message *message, struct buf *out, size_t *out_bytes,
+                    struct err *err);
 
 struct message_arena *message_arena_new(void)
 {
@@ -62,8 +63,8 @@ size_t message_bytes(const struct message *message)
     return pack_and(message, NULL, &bytes, NULL) < 0 ? SIZE_MAX : bytes;
 }
 
-int message_decode(const struct frame *header, const void *body, size_t bytes, struct message_arena *arena,
-                   struct message *out, struct err *err)
+int message_decode(const struct frame *header, const void *body, size_t bytes,
+                   struct message_arena *arena, struct message *out, struct err *err)
 {
     const char *name = frame_type_name((int)header->type);
     if (bytes > LIMIT_ENVELOPE_BYTES)
@@ -76,7 +77,8 @@ int message_decode(const struct frame *header, const void *body, size_t bytes, s
         *out = (struct message){.type = header->type};
         return 0;
     }
-    ProtobufCAllocator allocator = {.alloc = arena_alloc, .free = arena_no_free, .allocator_data = arena};
+    ProtobufCAllocator allocator = {
+        .alloc = arena_alloc, .free = arena_no_free, .allocator_data = arena};
     const ProtobufCMessage *pb = protobuf_c_message_unpack(descriptor, &allocator, bytes, body);
     if (!pb)
         return err_set(err, SL_EFORMAT, "%s: the body (%zu bytes) is not a valid %s", name, bytes,
@@ -117,7 +119,8 @@ static void arena_no_free(void *data, void *ptr)
 }
 
 // Packs into out (when there is one), or only measures.
-static int pack_and(const struct message *message, struct buf *out, size_t *out_bytes, struct err *err)
+static int pack_and(const struct message *message, struct buf *out, size_t *out_bytes,
+                    struct err *err)
 {
     const char *name = frame_type_name((int)message->type);
     if (!message_descriptor((int)message->type))
@@ -135,8 +138,9 @@ static int pack_and(const struct message *message, struct buf *out, size_t *out_
     }
     size_t bytes = protobuf_c_message_get_packed_size(&pb.base);
     if (bytes > LIMIT_ENVELOPE_BYTES && out) {
-        code = err_set(err, SL_ELIMIT, "%s: %zu bytes do not fit one envelope of %u: send it in pages", name,
-                       bytes, LIMIT_ENVELOPE_BYTES);
+        code =
+            err_set(err, SL_ELIMIT, "%s: %zu bytes do not fit one envelope of %u: send it in pages",
+                    name, bytes, LIMIT_ENVELOPE_BYTES);
         goto done;
     }
     if (out_bytes)

@@ -2,7 +2,8 @@
 // The bodies of all frames but PUSH and DATA, as plain structs. One frame is one message; what the
 // frame header already says (step, incarnation, request, variable, slice, offset) is not repeated.
 // decode: every number is checked, texts hold no control characters, lists are capped; everything
-// lives in the arena until its next use. encode: at most LIMIT_ENVELOPE_BYTES, else SL_ELIMIT (page it).
+// lives in the arena until its next use. encode: at most LIMIT_ENVELOPE_BYTES, else SL_ELIMIT
+// (send it in pages).
 #pragma once
 
 #include <stdbool.h>
@@ -25,7 +26,11 @@ struct err;
 enum message_role { MESSAGE_TRAINER = 1, MESSAGE_READER = 2 };
 enum message_origin { MESSAGE_FRESH = 1, MESSAGE_LOADED = 2 };
 enum message_decision { MESSAGE_APPLY = 1, MESSAGE_SKIP = 2, MESSAGE_STOP = 3 };
-enum message_partial_kind { MESSAGE_NONFINITE = 1, MESSAGE_SQUARED_NORM = 2, MESSAGE_PARAM_SQUARED_NORM = 3 };
+enum message_partial_kind {
+    MESSAGE_NONFINITE = 1,
+    MESSAGE_SQUARED_NORM = 2,
+    MESSAGE_PARAM_SQUARED_NORM = 3
+};
 
 // client -> server, first frame. header.incarnation: the client's wish (0 = any).
 struct message_hello {
@@ -33,7 +38,8 @@ struct message_hello {
     enum message_role role;
     const char *job_id;                  // "" when none is set
     uint64_t topology;                   // slice_map_hash; not looked at for a reader
-    uint32_t trainer_id, trainers, servers;   // trainer_id < trainers <= LIMIT_TRAINERS; 0 for a reader
+    uint32_t trainer_id;                 // < trainers
+    uint32_t trainers, servers;          // 1..LIMIT_TRAINERS, 1..LIMIT_SERVERS; a reader may say 0
     uint32_t server_index;               // which server the client takes this one for
     uint64_t nonce;
     const char *place;                   // for people: "host worker3 pid 4711"
@@ -70,11 +76,12 @@ struct message_range {
     uint64_t offset, bytes;
 };
 
-// MISSING (server -> trainer, header.step): push these again. PULL (header.step: version wanted, 0 =
-// whatever is current or pinned; header.request): answered by DATA frames that cover the ranges in order.
+// MISSING (server -> trainer, header.step): push these again. PULL (header.step: version wanted,
+// 0 = whatever is current or pinned; header.request): answered by DATA frames that cover the ranges
+// in order.
 struct message_ranges {
     struct message_range *items;
-    size_t count;                        // 1..MESSAGE_RANGES_MAX; MISSING also 0: nothing is missing
+    size_t count;                        // 1..MESSAGE_RANGES_MAX; MISSING: 0 = nothing is missing
 };
 
 // A number for the second phase: of a slice (PARTIALS) or combined for a variable (COMMIT_STEP).
@@ -138,8 +145,9 @@ struct message_inventory {
     size_t vars_count;
 };
 
-// PIN: header.step = version wanted (0 = current); PINNED answers with header.step = version kept until UNPIN.
-// GOODBYE: I leave in order (code 0) or because of code. FATAL: the job ends; name whose fault it is.
+// PIN: header.step = version wanted (0 = current); PINNED answers with header.step = version kept
+// until UNPIN. GOODBYE: I leave in order (code 0) or because of code. FATAL: the job ends; name
+// whose fault it is.
 struct message_end {
     int code;                            // 0 or SL_E*
     const char *text;
@@ -174,5 +182,5 @@ struct message_arena;
 struct message_arena *message_arena_new(void);
 void message_arena_free(struct message_arena *arena);
 // Parses bytes of an envelope of header->type. out points into arena until the arena's next decode.
-int message_decode(const struct frame *header, const void *body, size_t bytes, struct message_arena *arena,
-                   struct message *out, struct err *err);
+int message_decode(const struct frame *header, const void *body, size_t bytes,
+                   struct message_arena *arena, struct message *out, struct err *err);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// struct message -> protobuf-c structs, as views: texts are borrowed, arrays of pointers come from the
-// caller's arena. Judges nothing; the other side's message_unpack.c does. Any thread.
+// struct message -> protobuf-c structs, as views: texts are borrowed, arrays of pointers come from
+// the caller's arena. Judges nothing; the other side's message_unpack.c does. Any thread.
 #include "common/base/err.h"
 #include "common/wire/message.h"
 #include "common/wire/message_pb.h"
 
 static char *text(const char *value);
 static int pack_heartbeat(const struct message_heartbeat *in, PsWire__Heartbeat *out);
-static int pack_ranges(const struct message_ranges *in, struct message_arena *arena, PsWire__Ranges *out);
-static int pack_partials(const struct message_partial *items, size_t count, struct message_arena *arena,
-                         PsWire__Partial ***out_items, size_t *out_count);
+static int pack_ranges(const struct message_ranges *in, struct message_arena *arena,
+                       PsWire__Ranges *out);
+static int pack_partials(const struct message_partial *items, size_t count,
+                         struct message_arena *arena, PsWire__Partial ***out_items,
+                         size_t *out_count);
 static int pack_inventory(const struct message_inventory *in, struct message_arena *arena,
                           PsWire__Inventory *out);
 static int pack_inventory_var(const struct message_inventory_var *in, struct message_arena *arena,
@@ -56,8 +58,8 @@ int message_pack(const struct message *message, struct message_arena *arena, uni
         return pack_ranges(&message->ranges, arena, &out->ranges);
     case FRAME_PARTIALS:
         ps_wire__partials__init(&out->partials);
-        return pack_partials(message->partials.items, message->partials.count, arena, &out->partials.items,
-                             &out->partials.n_items);
+        return pack_partials(message->partials.items, message->partials.count, arena,
+                             &out->partials.items, &out->partials.n_items);
     case FRAME_COMMIT_STEP:
         ps_wire__commit_step__init(&out->commit_step);
         out->commit_step.decision = message->commit_step.decision;
@@ -131,7 +133,8 @@ static int pack_heartbeat(const struct message_heartbeat *in, PsWire__Heartbeat 
     return 0;
 }
 
-static int pack_ranges(const struct message_ranges *in, struct message_arena *arena, PsWire__Ranges *out)
+static int pack_ranges(const struct message_ranges *in, struct message_arena *arena,
+                       PsWire__Ranges *out)
 {
     ps_wire__ranges__init(out);
     void **items = NULL;
@@ -151,8 +154,9 @@ static int pack_ranges(const struct message_ranges *in, struct message_arena *ar
     return 0;
 }
 
-static int pack_partials(const struct message_partial *in, size_t count, struct message_arena *arena,
-                         PsWire__Partial ***out_items, size_t *out_count)
+static int pack_partials(const struct message_partial *in, size_t count,
+                         struct message_arena *arena, PsWire__Partial ***out_items,
+                         size_t *out_count)
 {
     void **items = NULL;
     int code = pointers(arena, count, sizeof(PsWire__Partial), &items);

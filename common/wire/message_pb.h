@@ -36,10 +36,10 @@ union message_pb {
     PsWire__End end;
 };
 
-// Fills out as a view of message (texts borrowed, lists from arena). SL_ENOMEM when the arena is full.
+// Fills out as a view of message (texts borrowed, lists from arena). SL_ENOMEM: arena full.
 int message_pack(const struct message *message, struct message_arena *arena, union message_pb *out);
 // Checks pb (a body of header->type) and fills out; lists from arena.
-int message_unpack(const struct frame *header, const ProtobufCMessage *pb, struct message_arena *arena,
-                   struct message *out, struct err *err);
+int message_unpack(const struct frame *header, const ProtobufCMessage *pb,
+                   struct message_arena *arena, struct message *out, struct err *err);
 // The schema of a type; NULL for types without fields.
 const ProtobufCMessageDescriptor *message_descriptor(int type);

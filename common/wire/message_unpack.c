@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // protobuf-c structs -> struct message, with every check that a peer's numbers and texts need. What
-// passes here may index, size and be printed without another look, except against the receiver's own
-// tables (is variable 7 one of mine?). Any thread; memory is the caller's arena.
+// passes here may index, size and be printed without another look, except against the receiver's
+// own tables (is variable 7 one of mine?). Any thread; memory is the caller's arena.
 #include <inttypes.h>
 #include <string.h>
 
@@ -25,21 +25,26 @@ struct unpack {
 static int unpack_hello(struct unpack *u, const PsWire__Hello *pb, struct message_hello *out);
 static int unpack_welcome(struct unpack *u, const PsWire__Welcome *pb, struct message_welcome *out);
 static int unpack_refused(struct unpack *u, const PsWire__Refused *pb, struct message_refused *out);
-static int unpack_progress(struct unpack *u, const PsWire__Progress *pb, struct message_progress *out);
-static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t least, struct message_ranges *out);
+static int unpack_progress(struct unpack *u, const PsWire__Progress *pb,
+                           struct message_progress *out);
+static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t least,
+                         struct message_ranges *out);
 static int unpack_partials(struct unpack *u, PsWire__Partial *const *pb, size_t count,
                            struct message_partial **out_items, size_t *out_count);
-static int unpack_heartbeat(struct unpack *u, const PsWire__Heartbeat *pb, struct message_heartbeat *out);
-static int unpack_inventory(struct unpack *u, const PsWire__Inventory *pb, struct message_inventory *out);
+static int unpack_heartbeat(struct unpack *u, const PsWire__Heartbeat *pb,
+                            struct message_heartbeat *out);
+static int unpack_inventory(struct unpack *u, const PsWire__Inventory *pb,
+                            struct message_inventory *out);
 static int unpack_end(struct unpack *u, const PsWire__End *pb, struct message_end *out);
 static int need(struct unpack *u, const char *field, uint64_t value, uint64_t least, uint64_t most);
 static int need_code(struct unpack *u, int code, int most);
-static int take_text(struct unpack *u, const char *field, char *value, size_t bytes_max, const char **out);
+static int take_text(struct unpack *u, const char *field, char *value, size_t bytes_max,
+                     const char **out);
 static int take_decision(struct unpack *u, uint32_t value, enum message_decision *out);
 static void *room(struct unpack *u, size_t count, size_t bytes);
 
-int message_unpack(const struct frame *header, const ProtobufCMessage *pb, struct message_arena *arena,
-                   struct message *out, struct err *err)
+int message_unpack(const struct frame *header, const ProtobufCMessage *pb,
+                   struct message_arena *arena, struct message *out, struct err *err)
 {
     struct unpack u = {header, arena, err};
     struct message m;
@@ -52,7 +57,10 @@ int message_unpack(const struct frame *header, const ProtobufCMessage *pb, struc
     case FRAME_REFUSED: code = unpack_refused(&u, (const void *)pb, &m.refused); break;
     case FRAME_PROGRESS: code = unpack_progress(&u, (const void *)pb, &m.progress); break;
     case FRAME_MISSING:
-    case FRAME_PULL: code = unpack_ranges(&u, (const void *)pb, header->type == FRAME_MISSING ? 0 : 1, &m.ranges); break;
+    case FRAME_PULL:
+        code =
+            unpack_ranges(&u, (const void *)pb, header->type == FRAME_MISSING ? 0 : 1, &m.ranges);
+        break;
     case FRAME_PARTIALS: {
         const PsWire__Partials *in = (const void *)pb;
         code = unpack_partials(&u, in->items, in->n_items, &m.partials.items, &m.partials.count);
@@ -62,7 +70,8 @@ int message_unpack(const struct frame *header, const ProtobufCMessage *pb, struc
         const PsWire__CommitStep *in = (const void *)pb;
         code = take_decision(&u, in->decision, &m.commit_step.decision);
         if (code == 0)
-            code = unpack_partials(&u, in->items, in->n_items, &m.commit_step.items, &m.commit_step.count);
+            code = unpack_partials(&u, in->items, in->n_items, &m.commit_step.items,
+                                   &m.commit_step.count);
         break;
     }
     case FRAME_COMMITTED: {
@@ -92,7 +101,8 @@ static int unpack_hello(struct unpack *u, const PsWire__Hello *pb, struct messag
         (code = need(u, "trainers", pb->trainers, least, LIMIT_TRAINERS)) < 0 ||
         (code = need(u, "servers", pb->servers, least, LIMIT_SERVERS)) < 0 ||
         (code = need(u, "trainer_id", pb->trainer_id, 0, reader ? 0 : pb->trainers - 1)) < 0 ||
-        (code = need(u, "server_index", pb->server_index, 0, reader ? LIMIT_SERVERS : pb->servers - 1)) < 0 ||
+        (code = need(u, "server_index", pb->server_index, 0,
+                     reader ? LIMIT_SERVERS : pb->servers - 1)) < 0 ||
         (code = take_text(u, "job_id", pb->job_id, MESSAGE_TEXT_MAX, &out->job_id)) < 0 ||
         (code = take_text(u, "place", pb->place, MESSAGE_TEXT_MAX, &out->place)) < 0)
         return code;
@@ -143,7 +153,8 @@ static int unpack_refused(struct unpack *u, const PsWire__Refused *pb, struct me
     return 0;
 }
 
-static int unpack_progress(struct unpack *u, const PsWire__Progress *pb, struct message_progress *out)
+static int unpack_progress(struct unpack *u, const PsWire__Progress *pb,
+                           struct message_progress *out)
 {
     int code;
     if ((code = need(u, "total_bytes", pb->total_bytes, 1, LIMIT_JSON_BYTES)) < 0 ||
@@ -163,7 +174,8 @@ static int unpack_progress(struct unpack *u, const PsWire__Progress *pb, struct 
     return 0;
 }
 
-static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t least, struct message_ranges *out)
+static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t least,
+                         struct message_ranges *out)
 {
     int code = need(u, "number of ranges", pb->n_items, least, MESSAGE_RANGES_MAX);
     if (code < 0)
@@ -174,9 +186,11 @@ static int unpack_ranges(struct unpack *u, const PsWire__Ranges *pb, uint64_t le
     for (size_t i = 0; i < pb->n_items; i++) {
         const PsWire__Range *range = pb->items[i];
         if ((code = need(u, "bytes of a range", range->bytes, 1, LIMIT_TENSOR_BYTES)) < 0 ||
-            (code = need(u, "offset of a range", range->offset, 0, LIMIT_TENSOR_BYTES - range->bytes)) < 0)
+            (code = need(u, "offset of a range", range->offset, 0,
+                         LIMIT_TENSOR_BYTES - range->bytes)) < 0)
             return code;
-        items[i] = (struct message_range){range->variable, range->slice, range->offset, range->bytes};
+        items[i] =
+            (struct message_range){range->variable, range->slice, range->offset, range->bytes};
     }
     out->items = items;
     out->count = pb->n_items;
@@ -193,7 +207,8 @@ static int unpack_partials(struct unpack *u, PsWire__Partial *const *pb, size_t 
     if (!items)
         return SL_ELIMIT;
     for (size_t i = 0; i < count; i++) {
-        code = need(u, "kind of a partial", pb[i]->kind, MESSAGE_NONFINITE, MESSAGE_PARAM_SQUARED_NORM);
+        code = need(u, "kind of a partial", pb[i]->kind, MESSAGE_NONFINITE,
+                    MESSAGE_PARAM_SQUARED_NORM);
         if (code < 0)
             return code;
         items[i].kind = (enum message_partial_kind)pb[i]->kind;
@@ -206,7 +221,8 @@ static int unpack_partials(struct unpack *u, PsWire__Partial *const *pb, size_t 
     return 0;
 }
 
-static int unpack_heartbeat(struct unpack *u, const PsWire__Heartbeat *pb, struct message_heartbeat *out)
+static int unpack_heartbeat(struct unpack *u, const PsWire__Heartbeat *pb,
+                            struct message_heartbeat *out)
 {
     int code = need(u, "number of waiting_for", pb->n_waiting_for, 0, MESSAGE_WAITING_MAX);
     for (size_t i = 0; code == 0 && i < pb->n_waiting_for; i++)
@@ -221,13 +237,15 @@ static int unpack_heartbeat(struct unpack *u, const PsWire__Heartbeat *pb, struc
     return 0;
 }
 
-static int unpack_dims(struct unpack *u, const PsWire__InventoryVar *pb, struct message_inventory_var *out)
+static int unpack_dims(struct unpack *u, const PsWire__InventoryVar *pb,
+                       struct message_inventory_var *out)
 {
     int code = need(u, "rank", pb->n_dims, 0, LIMIT_RANK);
     if (code < 0)
         return code;
     if (pb->dtype > INT32_MAX || !dtype_is_valid((int)pb->dtype))
-        return err_set(u->err, SL_EFORMAT, "inventory: %s: dtype is %" PRIu32, out->name, pb->dtype);
+        return err_set(u->err, SL_EFORMAT, "inventory: %s: dtype is %" PRIu32, out->name,
+                       pb->dtype);
     out->dtype = (enum dtype)pb->dtype;
     out->dims.rank = (int)pb->n_dims;
     for (size_t i = 0; i < pb->n_dims; i++)
@@ -235,7 +253,8 @@ static int unpack_dims(struct unpack *u, const PsWire__InventoryVar *pb, struct 
     uint64_t count = 0;
     if (!dims_count(&out->dims, dtype_bytes(out->dtype), &count)) {
         char text[DIMS_TEXT_MAX];
-        return err_set(u->err, SL_EFORMAT, "inventory: %s: dims are %s", out->name, dims_format(&out->dims, text));
+        return err_set(u->err, SL_EFORMAT, "inventory: %s: dims are %s", out->name,
+                       dims_format(&out->dims, text));
     }
     return 0;
 }
@@ -246,7 +265,8 @@ static int unpack_slices(struct unpack *u, const PsWire__InventoryVar *pb, uint3
     int code;
     if ((code = need(u, "slices_total", pb->slices_total, 1, LIMIT_SERVERS)) < 0 ||
         (code = need(u, "slices_first", pb->slices_first, 0, pb->slices_total - 1)) < 0 ||
-        (code = need(u, "number of slices", pb->n_slices, 1, pb->slices_total - pb->slices_first)) < 0)
+        (code = need(u, "number of slices", pb->n_slices, 1, pb->slices_total - pb->slices_first)) <
+            0)
         return code;
     uint64_t rows = out->dims.rank ? (uint64_t)out->dims.d[0] : 1;
     struct message_inventory_slice *slices = room(u, pb->n_slices, sizeof *slices);
@@ -257,8 +277,10 @@ static int unpack_slices(struct unpack *u, const PsWire__InventoryVar *pb, uint3
         // A negative row is a huge number here.
         if ((code = need(u, "server of a slice", slice->server, 0, servers - 1)) < 0 ||
             (code = need(u, "row of a slice", (uint64_t)slice->row, 0, rows)) < 0 ||
-            (code = need(u, "rows of a slice", (uint64_t)slice->rows, 0, rows - (uint64_t)slice->row)) < 0 ||
-            (code = take_text(u, "name of a slice", slice->name, LIMIT_NAME_BYTES, &slices[i].name)) < 0)
+            (code = need(u, "rows of a slice", (uint64_t)slice->rows, 0,
+                         rows - (uint64_t)slice->row)) < 0 ||
+            (code = take_text(u, "name of a slice", slice->name, LIMIT_NAME_BYTES,
+                              &slices[i].name)) < 0)
             return code;
         slices[i].server = slice->server;
         slices[i].row = slice->row;
@@ -271,7 +293,8 @@ static int unpack_slices(struct unpack *u, const PsWire__InventoryVar *pb, uint3
     return 0;
 }
 
-static int unpack_inventory(struct unpack *u, const PsWire__Inventory *pb, struct message_inventory *out)
+static int unpack_inventory(struct unpack *u, const PsWire__Inventory *pb,
+                            struct message_inventory *out)
 {
     int code;
     if ((code = need(u, "servers", pb->servers, 1, LIMIT_SERVERS)) < 0 ||
@@ -288,8 +311,10 @@ static int unpack_inventory(struct unpack *u, const PsWire__Inventory *pb, struc
         const PsWire__InventoryVar *var = pb->vars[i];
         if ((code = need(u, "index of a var", var->index, 0, pb->vars_total - 1)) < 0 ||
             (code = need(u, "role of a var", var->role, 0, SLICE_ROLES - 1)) < 0 ||
-            (code = take_text(u, "name of a var", var->name, LIMIT_NAME_BYTES, &vars[i].name)) < 0 ||
-            (code = take_text(u, "param of a var", var->param, LIMIT_NAME_BYTES, &vars[i].param)) < 0 ||
+            (code = take_text(u, "name of a var", var->name, LIMIT_NAME_BYTES, &vars[i].name)) <
+                0 ||
+            (code = take_text(u, "param of a var", var->param, LIMIT_NAME_BYTES, &vars[i].param)) <
+                0 ||
             (code = unpack_dims(u, var, &vars[i])) < 0 ||
             (code = unpack_slices(u, var, pb->servers, &vars[i])) < 0)
             return code;
@@ -333,7 +358,8 @@ static int need_code(struct unpack *u, int code, int most)
 }
 
 // Texts may be printed and logged: control characters become '?'.
-static int take_text(struct unpack *u, const char *field, char *value, size_t bytes_max, const char **out)
+static int take_text(struct unpack *u, const char *field, char *value, size_t bytes_max,
+                     const char **out)
 {
     size_t bytes = strlen(value);
     if (bytes > bytes_max)
@@ -358,6 +384,7 @@ static void *room(struct unpack *u, size_t count, size_t bytes)
 {
     void *got = message_arena_get(u->arena, count * bytes);
     if (!got)
-        err_set(u->err, SL_ELIMIT, "%s: too much for one message", frame_type_name((int)u->header->type));
+        err_set(u->err, SL_ELIMIT, "%s: too much for one message",
+                frame_type_name((int)u->header->type));
     return got;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The queue of outgoing frames. Bodies of chunks are borrowed, envelopes are owned. A frame's header is
-// encoded, and its body summed, when its bytes are first handed out: the sum warms the cache for the
-// copy into the socket that follows. Invariant: an entry does not move while it is queued, since the
-// writer may hold pointers to its header. Entries are reused, so steady traffic allocates nothing.
+// The queue of outgoing frames. Bodies of chunks are borrowed, envelopes are owned. A frame's
+// header is encoded, and its body summed, when its bytes are first handed out: the sum warms the
+// cache for the copy into the socket that follows. Invariant: an entry does not move while it is
+// queued, since the writer may hold pointers to its header. Entries are reused, so steady traffic
+// allocates nothing.
 #include "common/wire/outbox.h"
 
 #include <sys/uio.h>
@@ -73,8 +74,8 @@ void outbox_drop(struct outbox *box)
 
 bool outbox_has_room(const struct outbox *box, size_t body_bytes)
 {
-    return box->frames == 0 ||
-           (box->frames < box->frames_max && box->bytes + FRAME_HEADER_BYTES + body_bytes <= box->bytes_max);
+    return box->frames == 0 || (box->frames < box->frames_max &&
+                                box->bytes + FRAME_HEADER_BYTES + body_bytes <= box->bytes_max);
 }
 
 int outbox_add_chunk(struct outbox *box, const struct session_chunk *chunk)
@@ -98,15 +99,17 @@ int outbox_add_chunk(struct outbox *box, const struct session_chunk *chunk)
     return 0;
 }
 
-int outbox_add_message(struct outbox *box, const struct frame *header, const struct message *message,
-                       struct err *err)
+int outbox_add_message(struct outbox *box, const struct frame *header,
+                       const struct message *message, struct err *err)
 {
     if (box->frames >= box->frames_max + MESSAGES_EXTRA)
-        return err_set(err, SL_ELIMIT, "%s: %zu frames wait to be written, the peer does not take them",
+        return err_set(err, SL_ELIMIT,
+                       "%s: %zu frames wait to be written, the peer does not take them",
                        frame_type_name((int)message->type), box->frames);
     struct outbox_frame *entry = take_entry(box);
     if (!entry)
-        return err_set(err, SL_ENOMEM, "%s: no memory to send it", frame_type_name((int)message->type));
+        return err_set(err, SL_ENOMEM, "%s: no memory to send it",
+                       frame_type_name((int)message->type));
     entry->header = *header;
     entry->header.type = message->type;
     int code = message_encode(message, &entry->envelope, err);
@@ -120,7 +123,8 @@ int outbox_add_message(struct outbox *box, const struct frame *header, const str
     return 0;
 }
 
-size_t outbox_pull(struct outbox *box, struct iovec *iov, size_t iov_max, size_t bytes_max, size_t *out_bytes)
+size_t outbox_pull(struct outbox *box, struct iovec *iov, size_t iov_max, size_t bytes_max,
+                   size_t *out_bytes)
 {
     size_t count = 0;
     size_t bytes = 0;

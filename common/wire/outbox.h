@@ -25,12 +25,14 @@ struct outbox {
 };
 
 void outbox_init(struct outbox *box, size_t frames_max, size_t bytes_max);
-void outbox_drop(struct outbox *box);     // releases what is queued with written = false, frees all, stays usable
+// Releases what is queued with written = false and frees all; the box stays usable.
+void outbox_drop(struct outbox *box);
 bool outbox_has_room(const struct outbox *box, size_t body_bytes);
 int outbox_add_chunk(struct outbox *box, const struct session_chunk *chunk);
-int outbox_add_message(struct outbox *box, const struct frame *header, const struct message *message,
-                       struct err *err);
-size_t outbox_pull(struct outbox *box, struct iovec *iov, size_t iov_max, size_t bytes_max, size_t *out_bytes);
+int outbox_add_message(struct outbox *box, const struct frame *header,
+                       const struct message *message, struct err *err);
+size_t outbox_pull(struct outbox *box, struct iovec *iov, size_t iov_max, size_t bytes_max,
+                   size_t *out_bytes);
 void outbox_wrote(struct outbox *box, size_t bytes);
 // True once when a chunk had been refused and the queue is at most half full now.
 bool outbox_take_room(struct outbox *box);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The receiving machine: header -> (envelope | chunk) -> header ... Where the next bytes go depends on
-// the traffic. Small frames are read ahead into one buffer, many per read; after a body of BULK_BYTES
-// or more the next header is asked for alone, so that the bulk that follows is read straight into
-// its place and never copied. Bodies are summed piece by piece as they come, while in the cache.
-// Invariant: bytes are given to the machine in order exactly once, whatever the split; `ahead` holds
-// only bytes that were received and not yet consumed. The output half is outbox.c.
+// The receiving machine: header -> (envelope | chunk) -> header ... Where the next bytes go depends
+// on the traffic. Small frames are read ahead into one buffer, many per read; after a body of
+// BULK_BYTES or more the next header is asked for alone, so that the bulk that follows is read
+// straight into its place and never copied. Bodies are summed piece by piece as they come, while in
+// the cache. Invariant: bytes are given to the machine in order exactly once, whatever the split;
+// `ahead` holds only bytes that were received and not yet consumed. The output half is outbox.c.
 #include "common/wire/session.h"
 
 #include <inttypes.h>
@@ -53,7 +53,8 @@ static int take_chunk(struct session *session, const uint8_t *bytes, size_t coun
 static int end_chunk(struct session *session, struct err *err);
 static size_t chunk_left(const struct session *session);
 
-struct session *session_new(const struct session_ops *ops, void *self, const struct session_options *options)
+struct session *session_new(const struct session_ops *ops, void *self,
+                            const struct session_options *options)
 {
     static const struct session_options defaults = {0};
     if (!options)
@@ -183,7 +184,8 @@ int session_end(struct session *session, struct err *err)
     case PHASE_HEADER:
         if (have == 0)
             return 0;
-        return err_set(err, SL_ECLOSED, "the peer closed in the middle of a frame header (%zu of %d bytes)", have,
+        return err_set(err, SL_ECLOSED,
+                       "the peer closed in the middle of a frame header (%zu of %d bytes)", have,
                        FRAME_HEADER_BYTES);
     case PHASE_ENVELOPE:
     case PHASE_CHUNK:
@@ -191,7 +193,8 @@ int session_end(struct session *session, struct err *err)
     }
     if (session->phase == PHASE_CHUNK)
         have = session->body_done;
-    return err_set(err, SL_ECLOSED, "the peer closed in the middle of %s: %zu bytes of the body are missing",
+    return err_set(err, SL_ECLOSED,
+                   "the peer closed in the middle of %s: %zu bytes of the body are missing",
                    frame_format(&session->header, text), session->header.body_bytes - have);
 }
 
@@ -200,14 +203,14 @@ int session_send_chunk(struct session *session, const struct session_chunk *chun
     return outbox_add_chunk(&session->out, chunk);
 }
 
-int session_send_message(struct session *session, const struct frame *header, const struct message *message,
-                         struct err *err)
+int session_send_message(struct session *session, const struct frame *header,
+                         const struct message *message, struct err *err)
 {
     return outbox_add_message(&session->out, header, message, err);
 }
 
-size_t session_pull_output(struct session *session, struct iovec *iov, size_t iov_max, size_t bytes_max,
-                           size_t *out_bytes)
+size_t session_pull_output(struct session *session, struct iovec *iov, size_t iov_max,
+                           size_t bytes_max, size_t *out_bytes)
 {
     ASSERT(iov_max > 0);
     return outbox_pull(&session->out, iov, iov_max, bytes_max, out_bytes);
@@ -312,8 +315,10 @@ static int take_envelope(struct session *session, struct err *err)
     const uint8_t *body = session->ahead + session->start;
     uint64_t found = checksum_of(body, header.body_bytes);
     if (found != header.body_hash)
-        return err_set(err, SL_ECORRUPT, "%s: checksum of the body is %016" PRIx64 ", its bytes give %016" PRIx64
-                       " (damaged on the way)", frame_type_name((int)header.type), header.body_hash, found);
+        return err_set(err, SL_ECORRUPT,
+                       "%s: checksum of the body is %016" PRIx64 ", its bytes give %016" PRIx64
+                       " (damaged on the way)",
+                       frame_type_name((int)header.type), header.body_hash, found);
     struct message message;
     int code = message_decode(&header, body, header.body_bytes, session->arena, &message, err);
     if (code < 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "net_fixture.h"
+#include "tests/unit/net/net_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,7 +47,8 @@ static void on_abandon(void *self, const struct frame *header, void *dst)
     end->abandoned++;
 }
 
-static int on_message(void *self, const struct frame *header, const struct message *message, struct err *err)
+static int on_message(void *self, const struct frame *header, const struct message *message,
+                      struct err *err)
 {
     struct net_fixture_end *end = self;
     end->messages++;
@@ -168,7 +169,8 @@ void net_fixture_raw_reset(int fd)
 size_t net_fixture_hello(uint8_t *out, size_t room)
 {
     struct session *session = session_new(NULL, NULL, NULL);
-    struct message hello = {FRAME_HELLO, .hello = {1, MESSAGE_TRAINER, "", 0, 0, 1, 1, 0, 0, "test"}};
+    struct message hello = {FRAME_HELLO,
+                            .hello = {1, MESSAGE_TRAINER, "", 0, 0, 1, 1, 0, 0, "test"}};
     struct frame header = {0};
     assert_int_equal(session_send_message(session, &header, &hello, NULL), 0);
     struct iovec iov[4];

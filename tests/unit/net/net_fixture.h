@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the net tests share: a loop that gives up after a while, an `end` that writes down what happens
-// to a connection, and raw blocking sockets that play peers of all kinds.
+// What the net tests share: a loop that gives up after a while, an `end` that writes down what
+// happens to a connection, and raw blocking sockets that play peers of all kinds.
 #pragma once
 
 #include <stdbool.h>
@@ -24,7 +24,8 @@ struct net_fixture_end {
     unsigned stop_at_messages;      // loop_stop when so many came (0 = never)
     size_t stop_at_bytes, bytes;    // loop_stop when so many bytes of chunks came
     bool stop_at_closed, stop_at_opened;
-    int (*on_message)(struct net_fixture_end *end, const struct frame *header, const struct message *message);
+    int (*on_message)(struct net_fixture_end *end, const struct frame *header,
+                      const struct message *message);
     int (*on_chunk)(struct net_fixture_end *end, const struct frame *header, void *dst);
     void (*on_room)(struct net_fixture_end *end);
     void (*on_open)(struct net_fixture_end *end);
@@ -34,8 +35,8 @@ struct net_fixture_end {
 extern const struct conn_ops net_fixture_ops;       // self is a struct net_fixture_end
 
 struct loop *net_fixture_loop(void);                // a new one
-void net_fixture_run(struct loop *loop);            // until loop_stop; a failed assertion after 20 s
-void net_fixture_accept(void *self, struct conn *conn);         // rpc_server_on_accept with self = end
+void net_fixture_run(struct loop *loop);   // until loop_stop; a failed assertion after 20 s
+void net_fixture_accept(void *self, struct conn *conn);   // rpc_server_on_accept with self = end
 void net_fixture_connected(void *self, struct conn *conn);      // rpc_client_ops.on_connected
 
 int net_fixture_raw_connect(const char *endpoint);  // blocking socket with a 10 s limit on reads

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast bytes move through session + conn, beside plain blocking sockets with the same traffic in the
-// same run: T trainer processes each push BYTES to S server processes (a share each); when all have
-// come a server sends its share of BYTES back to every trainer. No arithmetic. Prints a table of the
-// median and least time of ROUNDS rounds; both ways of moving alternate.
-// Usage: net_speed [MiB [trainers [servers [chunk KiB]]]]
+// How fast bytes move through session + conn, beside plain blocking sockets with the same traffic
+// in the same run: T trainer processes each push BYTES to S server processes (a share each); when
+// all have come a server sends its share of BYTES back to every trainer. No arithmetic. Prints a
+// table of the median and least time of ROUNDS rounds; both ways of moving alternate. Usage:
+// net_speed [MiB [trainers [servers [chunk KiB]]]]
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -65,7 +65,8 @@ static void fill(struct peer *peer)
         size_t left = node.share - peer->sent;
         struct session_chunk chunk = {
             .header = {.type = node.serving ? FRAME_DATA : FRAME_PUSH, .offset = peer->sent},
-            .body = node.bytes + (node.serving ? 0 : (size_t)(peer - node.peers) * node.share) + peer->sent,
+            .body = node.bytes + (node.serving ? 0 : (size_t)(peer - node.peers) * node.share) +
+                    peer->sent,
             .body_bytes = left < chunk_bytes ? (uint32_t)left : chunk_bytes,
             .hash_cell = node.serving ? &node.hashes[peer->sent / chunk_bytes] : NULL,
         };
@@ -124,7 +125,8 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     return 0;
 }
 
-static int on_message(void *self, const struct frame *header, const struct message *message, struct err *err)
+static int on_message(void *self, const struct frame *header, const struct message *message,
+                      struct err *err)
 {
     (void)self, (void)header, (void)message, (void)err;
     return 0;
@@ -212,7 +214,8 @@ static void conn_trainer(char endpoints[][64], double *times)
     node.times = times;
     node.loop = loop_new(&err);
     node.peers_count = servers;
-    struct rpc_client_ops ops = {.conn = conn_ops, .on_connected = on_connected, .on_failed = on_failed};
+    struct rpc_client_ops ops = {
+        .conn = conn_ops, .on_connected = on_connected, .on_failed = on_failed};
     for (size_t i = 0; i < servers; i++) {
         node.peers[i].slot = mem_alloc_aligned(node.share);
         memset(node.peers[i].slot, 1, node.share);
@@ -288,7 +291,8 @@ static void raw_trainer(char endpoints[][64], double *times)
     uint8_t *slot = filled(total_bytes);
     int fds[PEERS_MAX];
     for (size_t i = 0; i < servers; i++) {
-        struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in addr = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         uint64_t port = 0;
         (void)str_parse_u64(strchr(endpoints[i], ':') + 1, &port);
         addr.sin_port = htons((uint16_t)port);
@@ -381,8 +385,9 @@ int main(int argc, char **argv)
         double conn = run(conn_server, conn_trainer, &conn_min);
         double moved = 2.0 * (double)total_bytes * (double)trainers / 1e6;
         printf("%llu MiB, %zu trainers, %zu servers: sockets %.1f ms (min %.1f, %.2f GB/s)   "
-               "sluice %.1f ms (min %.1f, %.2f GB/s)   ratio %.2f\n", (unsigned long long)numbers[0], trainers,
-               servers, raw, raw_min, moved / raw, conn, conn_min, moved / conn, conn / raw);
+               "sluice %.1f ms (min %.1f, %.2f GB/s)   ratio %.2f\n",
+               (unsigned long long)numbers[0], trainers, servers, raw, raw_min, moved / raw, conn,
+               conn_min, moved / conn, conn / raw);
         (void)fflush(stdout);
     }
     return 0;

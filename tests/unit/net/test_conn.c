@@ -15,7 +15,7 @@
 #include "common/net/rpc_server.h"
 #include "common/wire/checksum.h"
 #include "common/wire/message.h"
-#include "net_fixture.h"
+#include "tests/unit/net/net_fixture.h"
 
 #define ALL_BYTES (5u << 20)
 
@@ -45,7 +45,8 @@ static void pair_init(struct pair *pair, struct rpc_server_options options)
 static void pair_connect(struct pair *pair, struct conn_options options)
 {
     struct rpc_client_ops ops = {.conn = net_fixture_ops, .on_connected = net_fixture_connected};
-    struct rpc_client_options client = {.endpoint = rpc_server_endpoint(pair->server), .conn = options};
+    struct rpc_client_options client = {.endpoint = rpc_server_endpoint(pair->server),
+                                        .conn = options};
     assert_non_null(rpc_client_new(pair->loop, &client, &ops, &pair->here, NULL));
 }
 
@@ -77,8 +78,9 @@ static void push_all(struct net_fixture_end *end)
     for (size_t at = 0; at < ALL_BYTES;) {
         size_t bytes = at % 3 ? 100001 : 1000003;
         bytes = ALL_BYTES - at < bytes ? ALL_BYTES - at : bytes;
-        struct session_chunk chunk = {
-            .header = {.type = FRAME_PUSH, .offset = at}, .body = data + at, .body_bytes = (uint32_t)bytes};
+        struct session_chunk chunk = {.header = {.type = FRAME_PUSH, .offset = at},
+                                      .body = data + at,
+                                      .body_bytes = (uint32_t)bytes};
         assert_int_equal(conn_send_chunk(end->conn, &chunk), 0);
         at += bytes;
     }
@@ -128,15 +130,18 @@ static void test_conn_echoes_five_mebibytes(void **state)
     mem_free(data);
 }
 
-static int refuse(struct net_fixture_end *end, const struct frame *header, const struct message *message)
+static int refuse(struct net_fixture_end *end, const struct frame *header,
+                  const struct message *message)
 {
     (void)message;
-    struct message refused = {FRAME_REFUSED, .refused = {SL_EREFUSED, 0, "trainer 0 is already here"}};
+    struct message refused = {FRAME_REFUSED,
+                              .refused = {SL_EREFUSED, 0, "trainer 0 is already here"}};
     assert_int_equal(conn_send_message(end->conn, header, &refused, NULL), 0);
     return 0;
 }
 
-static int refuse_and_finish(struct net_fixture_end *end, const struct frame *header, const struct message *message)
+static int refuse_and_finish(struct net_fixture_end *end, const struct frame *header,
+                             const struct message *message)
 {
     struct err why = {0};
     err_set(&why, SL_EREFUSED, "refused");
@@ -237,8 +242,10 @@ static void test_conn_names_a_peer_that_speaks_garbage(void **state)
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24, SL_EFORMAT, "gRPC"},
         {"\0\0\0\0\0\0\0\0", 8, SL_EFORMAT, "magic is 00 00 00 00"},
         {"SLPS\x09", 5, SL_ECLOSED, "middle of a frame header"},
-        {"SLPS\x09\x00garbagegarbagegarbagegarbagegarbagegarbagegarbagegarbagegarbage", 69, SL_EFORMAT, "version is 9"},
-        {"SLPS\x01\x00garbagegarbagegarbagegarbagegarbagegarbagegarbagegarbagegarbage", 69, SL_ECORRUPT, "checksum"},
+        {"SLPS\x09\x00garbagegarbagegarbagegarbagegarbagegarbagegarbagegarbagegarbage", 69,
+         SL_EFORMAT, "version is 9"},
+        {"SLPS\x01\x00garbagegarbagegarbagegarbagegarbagegarbagegarbagegarbagegarbage", 69,
+         SL_ECORRUPT, "checksum"},
         {"", 0, SL_ECLOSED, "the peer closed"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -300,7 +307,9 @@ static void fill_queue(struct net_fixture_end *end)
     conn_allow(end->conn, FRAME_ALL);
     int code;
     do {
-        struct session_chunk chunk = {.header = {.type = FRAME_DATA}, .body = end->user, .body_bytes = 1u << 20,
+        struct session_chunk chunk = {.header = {.type = FRAME_DATA},
+                                      .body = end->user,
+                                      .body_bytes = 1u << 20,
                                       .release = on_release};
         code = conn_send_chunk(end->conn, &chunk);
         queued += code == 0;
@@ -315,7 +324,8 @@ static void test_conn_holds_the_cap_when_the_peer_does_not_read(void **state)
     (void)state;
     struct pair pair;
     struct rpc_server_options options = {
-        .conn = {.stall_ms = 300, .session = {.queue_frames_max = 40, .queue_bytes_max = 20u << 20}}};
+        .conn = {.stall_ms = 300,
+                 .session = {.queue_frames_max = 40, .queue_bytes_max = 20u << 20}}};
     released = dropped = queued = 0;
     pair_init(&pair, options);
     pair.there.user = pattern(1u << 20);
@@ -357,7 +367,8 @@ static void test_conn_abandons_a_chunk_that_stops_in_the_middle(void **state)
     (void)state;
     struct pair pair;
     uint8_t *body = pattern(200000), head[FRAME_HEADER_BYTES];
-    struct frame header = {.type = FRAME_PUSH, .body_bytes = 200000, .body_hash = checksum_of(body, 200000)};
+    struct frame header = {
+        .type = FRAME_PUSH, .body_bytes = 200000, .body_hash = checksum_of(body, 200000)};
     frame_encode(&header, head);
     for (int reset = 0; reset < 2; reset++) {
         pair_init(&pair, (struct rpc_server_options){.conn = {.session = {.allow = FRAME_ALL}}});
@@ -476,7 +487,8 @@ static void test_conn_may_be_closed_inside_a_callback(void **state)
     mem_free(data);
 }
 
-static int fail_message(struct net_fixture_end *end, const struct frame *header, const struct message *message)
+static int fail_message(struct net_fixture_end *end, const struct frame *header,
+                        const struct message *message)
 {
     (void)end, (void)header, (void)message;
     return SL_EMISMATCH;

@@ -12,7 +12,7 @@
 #include "common/base/mem.h"
 #include "common/net/gate.h"
 #include "common/net/loop.h"
-#include "net_fixture.h"
+#include "tests/unit/net/net_fixture.h"
 
 #define JOBS 2000
 #define POSTERS 4
@@ -42,7 +42,8 @@ static void run_numbered(void *arg)
 static void post_numbered(struct counter *counter, int number)
 {
     struct numbered *numbered = MEM_NEW(struct numbered);
-    *numbered = (struct numbered){.job = {.run = run_numbered, .arg = numbered}, .counter = counter, .number = number};
+    *numbered = (struct numbered){
+        .job = {.run = run_numbered, .arg = numbered}, .counter = counter, .number = number};
     loop_post(counter->loop, &numbered->job);
 }
 
@@ -73,7 +74,8 @@ static void *post_many(void *arg)
 {
     for (int i = 0; i < JOBS; i++) {
         struct numbered *numbered = MEM_NEW(struct numbered);
-        *numbered = (struct numbered){.job = {.run = run_counting, .arg = numbered}, .counter = arg};
+        *numbered =
+            (struct numbered){.job = {.run = run_counting, .arg = numbered}, .counter = arg};
         loop_post(((struct counter *)arg)->loop, &numbered->job);
     }
     return NULL;

@@ -11,7 +11,7 @@
 #include "common/net/rpc_client.h"
 #include "common/net/rpc_server.h"
 #include "common/wire/message.h"
-#include "net_fixture.h"
+#include "tests/unit/net/net_fixture.h"
 
 // The client's end, with what its own callbacks say.
 struct side {
@@ -136,7 +136,8 @@ static void test_rpc_client_resolves_names(void **state)
     side_init(&side);
     side.endpoint = "127.0.0.1:0";
     start_server(&side);
-    (void)snprintf(name, sizeof name, "localhost:%u", (unsigned)net_fixture_port(rpc_server_endpoint(side.server)));
+    (void)snprintf(name, sizeof name, "localhost:%u",
+                   (unsigned)net_fixture_port(rpc_server_endpoint(side.server)));
     side.end.stop_at_opened = true;
     side_connect(&side, (struct rpc_client_options){.endpoint = name});
     net_fixture_run(side.end.loop);
@@ -149,7 +150,8 @@ static void test_rpc_client_says_when_a_name_is_unknown(void **state)
     (void)state;
     struct side side;
     side_init(&side);
-    side_connect(&side, (struct rpc_client_options){.endpoint = "no-such-host.invalid:1", .connect_timeout_ms = 100});
+    side_connect(&side, (struct rpc_client_options){.endpoint = "no-such-host.invalid:1",
+                                                    .connect_timeout_ms = 100});
     net_fixture_run(side.end.loop);
     assert_int_equal(side.failures, 1);
     assert_non_null(strstr(side.why.text, "no-such-host.invalid:1"));
@@ -173,13 +175,15 @@ static void test_rpc_client_refuses_bad_endpoints(void **state)
 
 static void say_hello(struct net_fixture_end *end)
 {
-    struct message hello = {FRAME_HELLO, .hello = {1, MESSAGE_TRAINER, "", 0, 0, 1, 1, 0, 0, "test"}};
+    struct message hello = {FRAME_HELLO,
+                            .hello = {1, MESSAGE_TRAINER, "", 0, 0, 1, 1, 0, 0, "test"}};
     struct frame header = {0};
     assert_int_equal(conn_send_message(end->conn, &header, &hello, NULL), 0);
 }
 
 // The server answers once and breaks the connection, as often as it comes.
-static int answer_and_break(struct net_fixture_end *end, const struct frame *header, const struct message *message)
+static int answer_and_break(struct net_fixture_end *end, const struct frame *header,
+                            const struct message *message)
 {
     (void)message;
     struct err why = {0};
@@ -245,7 +249,8 @@ static void test_rpc_client_gives_up_on_a_server_that_never_answers(void **state
     start_server(&side);
     side.there.on_open = break_at_once;
     side_connect(&side, (struct rpc_client_options){.endpoint = rpc_server_endpoint(side.server),
-                                                    .connect_timeout_ms = 100, .reconnect_timeout_ms = 100000});
+                                                    .connect_timeout_ms = 100,
+                                                    .reconnect_timeout_ms = 100000});
     net_fixture_run(side.end.loop);
     assert_int_equal(side.failures, 1);
     assert_int_equal(side.why.code, SL_ETIMEOUT);
@@ -261,7 +266,8 @@ static void close_client(void *arg)
     rpc_client_close(side->client, true, &why);
 }
 
-static int stop_server_loop(struct net_fixture_end *end, const struct frame *header, const struct message *message)
+static int stop_server_loop(struct net_fixture_end *end, const struct frame *header,
+                            const struct message *message)
 {
     (void)header, (void)message;
     end->stop_at_closed = true;

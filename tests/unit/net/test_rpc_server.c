@@ -10,9 +10,10 @@
 #include <cmocka.h>
 
 #include "common/net/rpc_server.h"
-#include "net_fixture.h"
+#include "tests/unit/net/net_fixture.h"
 
-static struct rpc_server *try_listen(struct loop *loop, const char *endpoint, bool insecure, struct err *err)
+static struct rpc_server *try_listen(struct loop *loop, const char *endpoint, bool insecure,
+                                     struct err *err)
 {
     struct rpc_server_options options = {.endpoint = endpoint, .insecure = insecure};
     *err = (struct err){0};
@@ -45,8 +46,8 @@ static void test_rpc_server_says_who_holds_the_port(void **state)
     (void)snprintf(endpoint, sizeof endpoint, "%s", rpc_server_endpoint(server));
     assert_null(try_listen(loop, endpoint, false, &err));
     assert_int_equal(err.code, SL_EBUSY);
-    (void)snprintf(expected, sizeof expected, "cannot listen on %s: address in use by pid %d (", endpoint,
-                   (int)getpid());
+    (void)snprintf(expected, sizeof expected, "cannot listen on %s: address in use by pid %d (",
+                   endpoint, (int)getpid());
     assert_memory_equal(err.text, expected, strlen(expected));
     assert_non_null(strstr(err.text, "Choose another --current_endpoint or stop it"));
     loop_free(loop);
@@ -71,7 +72,8 @@ static void test_rpc_server_refuses_what_cannot_be_bound(void **state)
     (void)state;
     struct loop *loop = net_fixture_loop();
     struct err err;
-    static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:70000", "127.0.0.1:x", ":6174", "a b:1"};
+    static const char *const bad[] = {"",      "127.0.0.1", "127.0.0.1:70000", "127.0.0.1:x",
+                                      ":6174", "a b:1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_null(try_listen(loop, bad[i], true, &err));
         assert_int_equal(err.code, SL_EINVAL);

@@ -12,8 +12,16 @@
 #include "common/wire/frame.h"
 
 static const struct frame push = {
-    .type = FRAME_PUSH, .flags = FRAME_LAST | FRAME_RESENT, .body_bytes = 65536, .variable = 3, .slice = 2,
-    .request = 77, .step = 0x0102030405060708, .incarnation = 9, .offset = 1ull << 41, .body_hash = 0xabcdef,
+    .type = FRAME_PUSH,
+    .flags = FRAME_LAST | FRAME_RESENT,
+    .body_bytes = 65536,
+    .variable = 3,
+    .slice = 2,
+    .request = 77,
+    .step = 0x0102030405060708,
+    .incarnation = 9,
+    .offset = 1ull << 41,
+    .body_hash = 0xabcdef,
 };
 
 // Makes the header checksum right again after a change, to reach the checks behind it.
@@ -43,9 +51,10 @@ static void test_frame_has_the_bytes_of_the_readme(void **state)
     (void)state;
     uint8_t bytes[FRAME_HEADER_BYTES];
     frame_encode(&push, bytes);
-    static const uint8_t start[] = {0x53, 0x4c, 0x50, 0x53, 1, 0, 5, 5, 0, 0, 1, 0, 3, 0, 0, 0, 2, 0, 0, 0, 77,
-                                    0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0,
-                                    0xef, 0xcd, 0xab, 0, 0, 0, 0, 0};
+    static const uint8_t start[] = {0x53, 0x4c, 0x50, 0x53, 1, 0, 5,    5,    0,    0, 1, 0, 3, 0,
+                                    0,    0,    2,    0,    0, 0, 77,   0,    0,    0, 8, 7, 6, 5,
+                                    4,    3,    2,    1,    9, 0, 0,    0,    0,    0, 0, 0, 0, 0,
+                                    0,    0,    0,    2,    0, 0, 0xef, 0xcd, 0xab, 0, 0, 0, 0, 0};
     assert_memory_equal(bytes, start, sizeof start);
 }
 
@@ -104,7 +113,7 @@ static void test_frame_survives_every_changed_byte_with_a_right_checksum(void **
                 }
                 assert_true(out.type > 0 && out.type < FRAME_TYPES_END);
                 assert_true(out.body_bytes <= (frame_type_is_raw(out.type) ? LIMIT_FRAME_BODY_BYTES
-                                                                            : LIMIT_ENVELOPE_BYTES));
+                                                                           : LIMIT_ENVELOPE_BYTES));
                 assert_true(out.offset + out.body_bytes <= LIMIT_TENSOR_BYTES);
             }
 }
@@ -154,14 +163,18 @@ static void test_frame_recognises_strangers(void **state)
 {
     (void)state;
     static const char *const table[][2] = {
-        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 (gRPC)"}, {"GET / HTTP/1.1\r\n", "an HTTP client"},
-        {"HTTP/1.1 400 Bad", "an HTTP server"},                {"\x16\x03\x01\x02", "TLS"},
-        {"SSH-2.0-x", "SSH"},                                  {"hello world", "magic is 68 65 6c 6c"},
+        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 (gRPC)"},
+        {"GET / HTTP/1.1\r\n", "an HTTP client"},
+        {"HTTP/1.1 400 Bad", "an HTTP server"},
+        {"\x16\x03\x01\x02", "TLS"},
+        {"SSH-2.0-x", "SSH"},
+        {"hello world", "magic is 68 65 6c 6c"},
         {"x", "magic is 78"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct err err = {0};
-        assert_int_equal(frame_sniff((const uint8_t *)table[i][0], strlen(table[i][0]), &err), SL_EFORMAT);
+        assert_int_equal(frame_sniff((const uint8_t *)table[i][0], strlen(table[i][0]), &err),
+                         SL_EFORMAT);
         assert_non_null(strstr(err.text, table[i][1]));
     }
     uint8_t bytes[FRAME_HEADER_BYTES];

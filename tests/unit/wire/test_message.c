@@ -13,7 +13,7 @@
 #include "common/base/limits.h"
 #include "common/base/mem.h"
 #include "common/wire/message.h"
-#include "samples.h"
+#include "tests/unit/wire/samples.h"
 
 static struct message_arena *arena;
 
@@ -24,7 +24,8 @@ static void encode(const struct message *message, struct buf *out)
     assert_int_equal(message_encode(message, out, &err), 0);
 }
 
-static int decode(const struct sample *sample, const void *body, size_t bytes, struct message *out, struct err *err)
+static int decode(const struct sample *sample, const void *body, size_t bytes, struct message *out,
+                  struct err *err)
 {
     // A copy of exactly the size, so that a read beyond the end is seen by the sanitizer.
     void *exact = mem_alloc(bytes);
@@ -138,7 +139,8 @@ static void test_message_survives_every_changed_byte(void **state)
 static void test_message_rejects_numbers_out_of_range(void **state)
 {
     (void)state;
-    struct message_range zero = {0, 0, 0, 0}, far = {0, 0, LIMIT_TENSOR_BYTES, 1}, wrap = {0, 0, UINT64_MAX, 2};
+    struct message_range zero = {0, 0, 0, 0}, far = {0, 0, LIMIT_TENSOR_BYTES, 1},
+                         wrap = {0, 0, UINT64_MAX, 2};
     struct message_partial kind = {(enum message_partial_kind)9, 0, 0, 0};
     uint32_t ids[] = {LIMIT_TRAINERS};
     const struct message table[] = {
@@ -213,7 +215,8 @@ static void test_message_rejects_a_bad_inventory(void **state)
         struct message out;
         struct err err = {0};
         encode(&bad, &body);
-        assert_int_equal(decode(&sample, body.data, body.bytes, &out, &err), row == 0 ? 0 : SL_EFORMAT);
+        assert_int_equal(decode(&sample, body.data, body.bytes, &out, &err),
+                         row == 0 ? 0 : SL_EFORMAT);
         buf_deinit(&body);
     }
 }
@@ -236,7 +239,8 @@ static void test_message_pages_what_is_too_long(void **state)
     char *text = mem_alloc(LIMIT_ENVELOPE_BYTES + 1);
     memset(text, 'x', LIMIT_ENVELOPE_BYTES);
     text[LIMIT_ENVELOPE_BYTES] = '\0';
-    struct message message = {FRAME_PROGRESS, .progress = {LIMIT_JSON_BYTES, text, LIMIT_ENVELOPE_BYTES}};
+    struct message message = {FRAME_PROGRESS,
+                              .progress = {LIMIT_JSON_BYTES, text, LIMIT_ENVELOPE_BYTES}};
     struct buf out;
     struct err err = {0};
     buf_init(&out, 0);
@@ -255,7 +259,8 @@ static void test_message_takes_the_longest_lists(void **state)
     for (size_t i = 0; i <= MESSAGE_RANGES_MAX; i++)
         ranges[i] = (struct message_range){1u << 20, 1024, 1ull << 41, 1ull << 41};
     for (size_t more = 0; more < 2; more++) {
-        struct sample sample = {{.type = FRAME_PULL}, {FRAME_PULL, .ranges = {ranges, MESSAGE_RANGES_MAX + more}}};
+        struct sample sample = {{.type = FRAME_PULL},
+                                {FRAME_PULL, .ranges = {ranges, MESSAGE_RANGES_MAX + more}}};
         struct buf body;
         struct message out;
         struct err err = {0};
@@ -293,7 +298,8 @@ static void test_message_allocates_nothing_in_steady_state(void **state)
     for (int i = 0; i < 10; i++) {
         if (i == 1)
             before = mem_allocation_count();
-        assert_int_equal(message_decode(&sample->header, body.data, body.bytes, arena, &out, NULL), 0);
+        assert_int_equal(message_decode(&sample->header, body.data, body.bytes, arena, &out, NULL),
+                         0);
     }
     assert_int_equal(mem_allocation_count(), before);
     buf_deinit(&body);

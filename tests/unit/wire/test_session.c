@@ -16,7 +16,7 @@
 #include "common/wire/checksum.h"
 #include "common/wire/message.h"
 #include "common/wire/session.h"
-#include "samples.h"
+#include "tests/unit/wire/samples.h"
 
 // A receiver that writes what happens as text, and holds one slot of bytes.
 struct receiver {
@@ -51,7 +51,8 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     assert_true(r->drain ? dst == NULL : dst == r->slot + header->offset);
     uint64_t content = dst ? checksum_of(dst, header->body_bytes) : header->body_hash;
     char text[FRAME_TEXT_MAX];
-    return buf_printf(&r->log, "%s %d %016llx\n", frame_format(header, text), sound, (unsigned long long)content);
+    return buf_printf(&r->log, "%s %d %016llx\n", frame_format(header, text), sound,
+                      (unsigned long long)content);
 }
 
 static void on_abandon(void *self, const struct frame *header, void *dst)
@@ -61,7 +62,8 @@ static void on_abandon(void *self, const struct frame *header, void *dst)
     r->abandoned++;
 }
 
-static int on_message(void *self, const struct frame *header, const struct message *message, struct err *err)
+static int on_message(void *self, const struct frame *header, const struct message *message,
+                      struct err *err)
 {
     struct receiver *r = self;
     struct buf body;
@@ -101,7 +103,8 @@ static void receiver_deinit(struct receiver *r)
 }
 
 // Gives bytes to the session, at most piece at a time.
-static int feed(struct session *session, const uint8_t *bytes, size_t count, size_t piece, struct err *err)
+static int feed(struct session *session, const uint8_t *bytes, size_t count, size_t piece,
+                struct err *err)
 {
     int code = 0;
     while (count && code == 0) {
@@ -167,7 +170,9 @@ static void make_stream(const size_t *chunks, size_t count, const uint8_t *data,
     buf_init(out, 0);
     for (size_t i = 0; i < samples_count || next < count; i++) {
         if (i < samples_count)
-            assert_int_equal(session_send_message(session, &samples_table[i].header, &samples_table[i].message, NULL), 0);
+            assert_int_equal(session_send_message(session, &samples_table[i].header,
+                                                  &samples_table[i].message, NULL),
+                             0);
         for (size_t k = 0; k < 2 && next < count; k++) {
             send_chunk(session, data, offset, chunks[next]);
             offset += chunks[next++];
@@ -179,7 +184,8 @@ static void make_stream(const size_t *chunks, size_t count, const uint8_t *data,
 
 static const size_t small_chunks[] = {1, 2, 63, 64, 65, 200, 1, 3};
 #define SMALL_BYTES 512
-static const size_t large_chunks[] = {1u << 20, 100, 70000, 65536, 65535, 1, 200000, 16384, 16383, 40000, 1u << 20, 5};
+static const size_t large_chunks[] = {1u << 20, 100,   70000, 65536, 65535,    1,
+                                      200000,   16384, 16383, 40000, 1u << 20, 5};
 #define LARGE_BYTES (3u << 20)
 
 static void test_session_gives_the_same_events_for_every_split(void **state)
@@ -196,7 +202,8 @@ static void test_session_gives_the_same_events_for_every_split(void **state)
         struct receiver r;
         receiver_init(&r, SMALL_BYTES);
         assert_int_equal(feed(r.session, stream.data, split, SIZE_MAX, NULL), 0);
-        assert_int_equal(feed(r.session, stream.data + split, stream.bytes - split, SIZE_MAX, NULL), 0);
+        assert_int_equal(feed(r.session, stream.data + split, stream.bytes - split, SIZE_MAX, NULL),
+                         0);
         assert_string_equal(buf_text(&r.log), buf_text(&whole.log));
         receiver_deinit(&r);
     }
@@ -351,7 +358,9 @@ static void test_session_survives_changes_with_right_checksums(void **state)
         struct session *sender = session_new(NULL, NULL, NULL);
         struct buf stream;
         buf_init(&stream, 0);
-        assert_int_equal(session_send_message(sender, &samples_table[i].header, &samples_table[i].message, NULL), 0);
+        assert_int_equal(
+            session_send_message(sender, &samples_table[i].header, &samples_table[i].message, NULL),
+            0);
         drain_output(sender, 16, 1u << 20, &stream);
         session_free(sender);
         for (size_t at = 4; at < stream.bytes; at++)
@@ -398,7 +407,7 @@ static void test_session_says_where_the_peer_stopped(void **state)
         receiver_deinit(&r);
     }
     assert_int_equal(clean, samples_count + 2);         // between frames
-    assert_int_equal(abandoned, 500);                   // whenever the chunk was begun and not complete
+    assert_int_equal(abandoned, 500);   // whenever the chunk was begun and not complete
     receiver_deinit(&whole);
     buf_deinit(&stream);
     mem_free(data);
@@ -462,14 +471,17 @@ static void test_session_output_is_the_same_in_any_pieces(void **state)
     uint8_t *data = pattern(LARGE_BYTES);
     struct buf right;
     make_stream(large_chunks, 12, data, &right);
-    static const size_t pulls[][2] = {{1, 1}, {1, 50000}, {2, 1}, {2, 1u << 20}, {3, 200000}, {16, 70000}};
+    static const size_t pulls[][2] = {{1, 1},        {1, 50000},  {2, 1},
+                                      {2, 1u << 20}, {3, 200000}, {16, 70000}};
     for (size_t p = 0; p < sizeof pulls / sizeof *pulls; p++) {
         struct session *session = session_new(NULL, NULL, NULL);
         struct buf got;
         size_t offset = 0, next = 0;
         buf_init(&got, 0);
         for (size_t i = 0; i < samples_count; i++) {
-            assert_int_equal(session_send_message(session, &samples_table[i].header, &samples_table[i].message, NULL), 0);
+            assert_int_equal(session_send_message(session, &samples_table[i].header,
+                                                  &samples_table[i].message, NULL),
+                             0);
             for (size_t k = 0; k < 2 && next < 12; k++) {
                 send_chunk(session, data, offset, large_chunks[next]);
                 offset += large_chunks[next++];
@@ -507,8 +519,12 @@ static void test_session_releases_each_body_once(void **state)
     uint64_t cell = 0;
     struct session *session = session_new(NULL, NULL, NULL);
     for (int i = 0; i < 3; i++) {
-        struct session_chunk chunk = {.header = {.type = FRAME_DATA}, .body = data, .body_bytes = 1000,
-                                      .hash_cell = &cell, .release = count_release, .arg = &count};
+        struct session_chunk chunk = {.header = {.type = FRAME_DATA},
+                                      .body = data,
+                                      .body_bytes = 1000,
+                                      .hash_cell = &cell,
+                                      .release = count_release,
+                                      .arg = &count};
         assert_int_equal(session_send_chunk(session, &chunk), 0);
     }
     assert_int_equal(cell, 0);              // nothing is summed before it leaves
@@ -532,9 +548,11 @@ static void test_session_uses_a_checksum_that_is_known(void **state)
 {
     (void)state;
     uint8_t data[100] = {7};
-    uint64_t cell = checksum_of(data, sizeof data) ^ 1;     // a wrong one shows that it is not computed again
+    uint64_t cell =
+        checksum_of(data, sizeof data) ^ 1;   // a wrong one shows that it is not computed again
     struct session *sender = session_new(NULL, NULL, NULL);
-    struct session_chunk chunk = {.header = {.type = FRAME_DATA}, .body = data, .body_bytes = 100, .hash_cell = &cell};
+    struct session_chunk chunk = {
+        .header = {.type = FRAME_DATA}, .body = data, .body_bytes = 100, .hash_cell = &cell};
     assert_int_equal(session_send_chunk(sender, &chunk), 0);
     struct buf stream;
     buf_init(&stream, 0);
@@ -599,7 +617,9 @@ static void test_session_allocates_nothing_in_steady_state(void **state)
         buf_clear(&r.log);
         for (int i = 0; i < 20; i++) {
             send_chunk(sender, data, 0, i % 2 ? 100000 : 100);
-            assert_int_equal(session_send_message(sender, &samples_table[11].header, &samples_table[11].message, NULL), 0);
+            assert_int_equal(session_send_message(sender, &samples_table[11].header,
+                                                  &samples_table[11].message, NULL),
+                             0);
         }
         drain_output(sender, 16, 1u << 20, &stream);
         r.stop_at_message = false;
