@@ -19,7 +19,7 @@
 #include "common/ops/op.h"
 
 extern const struct op_def op_cross_entropy, op_cross_entropy_grad;
-extern const struct op_def op_cross_entropy2, op_cross_entropy2_grad;
+extern const struct op_def op_cross_entropy_v2, op_cross_entropy_v2_grad;
 
 enum { CE_SOFT_LABEL, CE_IGNORE_INDEX };
 static const struct op_attr_def cross_entropy_attrs[] = {
@@ -320,7 +320,7 @@ const struct op_def op_cross_entropy_grad = {
     .kernel = cross_entropy_backward,
 };
 
-const struct op_def op_cross_entropy2 = {
+const struct op_def op_cross_entropy_v2 = {
     .type = "cross_entropy2",
     .inputs = cross_entropy_inputs,
     .outputs = cross_entropy2_outputs,
@@ -332,7 +332,7 @@ const struct op_def op_cross_entropy2 = {
     .kernel = cross_entropy2_forward,
 };
 
-const struct op_def op_cross_entropy2_grad = {
+const struct op_def op_cross_entropy_v2_grad = {
     .type = "cross_entropy_grad2",
     .inputs = cross_entropy2_grad_inputs,
     .outputs = grad_outputs,

@@ -17,8 +17,8 @@
     X(op_concat_split_byref)                                                                       \
     X(op_cross_entropy)                                                                            \
     X(op_cross_entropy_grad)                                                                       \
-    X(op_cross_entropy2)                                                                           \
-    X(op_cross_entropy2_grad)                                                                      \
+    X(op_cross_entropy_v2)                                                                         \
+    X(op_cross_entropy_v2_grad)                                                                    \
     X(op_elementwise_add)                                                                          \
     X(op_elementwise_add_grad)                                                                     \
     X(op_elementwise_mul)                                                                          \
