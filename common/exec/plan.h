@@ -45,4 +45,5 @@ int plan_check(const struct program *program, const struct plan_host *hosts, siz
                struct str_list *out_lines, struct err *err);
 // The variables that the block's ops read before any of them wrote it, and those they write; in
 // order of first use, each once. Either may be NULL.
-void plan_check_uses(const struct block *block, struct str_list *out_reads, struct str_list *out_writes);
+void plan_check_uses(const struct block *block, struct str_list *out_reads,
+                     struct str_list *out_writes);

@@ -48,7 +48,8 @@ int plan_check(const struct program *program, const struct plan_host *hosts, siz
     return rc;
 }
 
-void plan_check_uses(const struct block *block, struct str_list *out_reads, struct str_list *out_writes)
+void plan_check_uses(const struct block *block, struct str_list *out_reads,
+                     struct str_list *out_writes)
 {
     struct map read, written;
     map_init(&read);

@@ -335,7 +335,7 @@ static void test_uses_tell_outside_reads_and_writes(void **state)
     exec_fixture_op(block, "sum", "X=g0,g1", "Out=g");
     exec_fixture_op(block, "scale", "X=g", "Out=g");
     exec_fixture_op(block, "sgd", "Param=p LearningRate=lr Grad=g", "ParamOut=p");
-    plan_uses(block, &reads, &writes);
+    plan_check_uses(block, &reads, &writes);
     char *text = str_list_join(&reads, " ");
     assert_string_equal(text, "g0 g1 p lr");
     mem_free(text);
