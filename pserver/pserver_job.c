@@ -24,9 +24,9 @@ int pserver_job_prepare(const struct pserver_options *options, struct pserver_jo
     if (rc < 0)
         return rc;
     const char *endpoint = job_endpoint(&out->job, (size_t)options->index);
-    rc = transpiler_pserver_program(out->job.transpiler, endpoint, &out->main, err);
+    rc = transpiler_server_program(out->job.transpiler, endpoint, &out->main, err);
     if (rc == 0)
-        rc = transpiler_pserver_startup(out->job.transpiler, endpoint, &out->startup, err);
+        rc = transpiler_startup_server(out->job.transpiler, endpoint, &out->startup, err);
     if (rc < 0)
         return rc;
     out->scope = scope_new();

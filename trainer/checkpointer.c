@@ -95,7 +95,7 @@ int checkpointer_save(struct checkpointer *saver, struct engine *engine, const s
     rc = write_folder(saver, engine, work, source, &saved, err);
     int thawed = engine_thaw(engine, source, rc < 0 ? NULL : err);
     if (rc < 0 || thawed < 0) {
-        ckpt_saved_deinit(&saved);
+        ckpt_save_deinit(&saved);
         return err_prefix(err, "save");
     }
     saver->saved_step = work->progress.step;
@@ -108,7 +108,7 @@ int checkpointer_save(struct checkpointer *saver, struct engine *engine, const s
              (long long)work->progress.step, saved.variables, ckpt_report_size(saved.bytes, size),
              (double)(saver->saved_ms - begun_ms) / 1e3, saved.note ? "; " : "",
              saved.note ? saved.note : "");
-    ckpt_saved_deinit(&saved);
+    ckpt_save_deinit(&saved);
     return 0;
 }
 

@@ -140,7 +140,7 @@ static int build_trainer(struct engine *engine, struct err *err)
     if (rc < 0)
         return rc;
     engine->train = train;
-    rc = transpiler_trainer_startup(engine->job.transpiler, engine->trainer_id, &startup, err);
+    rc = transpiler_startup_trainer(engine->job.transpiler, engine->trainer_id, &startup, err);
     if (rc == 0)
         engine->startup = startup;
     return rc;

@@ -126,7 +126,7 @@ static int write_folder(const struct ckpt_source *source, const char *dirname,
     const struct ckpt_save_options options = {.into = true, .progress = progress};
     int rc = ckpt_save(source, dirname, &options, &saved, err);
     if (rc == 0)
-        ckpt_saved_deinit(&saved);
+        ckpt_save_deinit(&saved);
     return rc;
 }
 

@@ -83,7 +83,7 @@ int sl_transpile(sl_transpiler *t, const struct sl_job *job, sl_program *program
     if (rc == 0)
         rc = transpiler_trainer_program(plan, job->trainer_id, &trainer, &inner);
     if (rc == 0)
-        rc = transpiler_trainer_startup(plan, job->trainer_id, &trainer_startup, &inner);
+        rc = transpiler_startup_trainer(plan, job->trainer_id, &trainer_startup, &inner);
     if (rc < 0) {
         program_free(trainer);
         transpiler_free(plan);
@@ -179,9 +179,9 @@ static int make_served(struct api_transpiler *t, const char *endpoint, struct se
     if (server < 0)
         return server;
     struct served *served = &t->served[server];
-    int rc = served->main ? 0 : transpiler_pserver_program(t->plan, endpoint, &served->main, err);
+    int rc = served->main ? 0 : transpiler_server_program(t->plan, endpoint, &served->main, err);
     if (rc == 0 && served->startup == NULL)
-        rc = transpiler_pserver_startup(t->plan, endpoint, &served->startup, err);
+        rc = transpiler_startup_server(t->plan, endpoint, &served->startup, err);
     *out = served;
     return rc;
 }

@@ -129,7 +129,7 @@ int ckpt_save_check(const char *save_dir, struct err *err)
     return rc ? err_prefix(err, "%s cannot be saved to", save_dir) : 0;
 }
 
-void ckpt_saved_deinit(struct ckpt_saved *saved)
+void ckpt_save_deinit(struct ckpt_saved *saved)
 {
     mem_free(saved->path);
     mem_free(saved->note);

@@ -42,4 +42,4 @@ int ckpt_save_series(const struct ckpt_source *source, const char *save_dir, con
                      struct err *err);
 // Can save_dir be made and written? For the start of a run, before any work is done.
 int ckpt_save_check(const char *save_dir, struct err *err);
-void ckpt_saved_deinit(struct ckpt_saved *saved);
+void ckpt_save_deinit(struct ckpt_saved *saved);

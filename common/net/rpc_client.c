@@ -5,8 +5,11 @@
 // object lives until its timer, its look-up and its connection are gone. Owner: the loop thread.
 #include "common/net/rpc_client.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -55,6 +58,7 @@ struct rpc_client {
 static void resolve(struct rpc_client *client);
 static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *found);
 static void connect_next(struct rpc_client *client);
+static int open_socket(struct rpc_client *client, const struct sockaddr *addr);
 static void on_connect(uv_connect_t *req, int status);
 static bool is_self(const struct conn *conn);
 static void attempt_failed(struct rpc_client *client);
@@ -191,7 +195,9 @@ static void connect_next(struct rpc_client *client)
         back_off(client);
         return;
     }
-    int failed = uv_tcp_connect(&client->connect, conn_tcp(client->conn),
+    int failed = open_socket(client, (const struct sockaddr *)addr);
+    if (!failed)
+        failed = uv_tcp_connect(&client->connect, conn_tcp(client->conn),
                                 (const struct sockaddr *)addr, on_connect);
     if (failed) {
         err_set(&client->why, SL_ECLOSED, "%s: %s", client->name, uv_strerror(failed));
@@ -200,6 +206,21 @@ static void connect_next(struct rpc_client *client)
     }
     uint64_t left = time_left(client);
     (void)uv_timer_start(&client->timer, on_timer, left < ATTEMPT_MS ? left + 1 : ATTEMPT_MS, 0);
+}
+
+// A congestion control that paces (bbr) leaves its pacing behind on a socket that was connected with it,
+// so ours is chosen before.
+static int open_socket(struct rpc_client *client, const struct sockaddr *addr)
+{
+    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    const struct conn_options *options = &client->options.conn;
+    sockaddr_tune(fd, sockaddr_is_loopback(addr), options->congestion, options->user_timeout_ms);
+    int failed = uv_tcp_open(conn_tcp(client->conn), fd);
+    if (failed)
+        close(fd);
+    return failed;
 }
 
 static void on_connect(uv_connect_t *req, int status)

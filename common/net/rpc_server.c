@@ -133,6 +133,10 @@ static int resolve(const struct endpoint *endpoint, struct sockaddr_storage *out
 static int start(struct rpc_server *server, const struct sockaddr *addr, struct err *err)
 {
     int failed = uv_tcp_bind(&server->tcp, addr, 0);
+    int fd;
+    // Accepted sockets inherit the congestion control; chosen later, bbr's pacing would stay.
+    if (!failed && uv_fileno((uv_handle_t *)&server->tcp, &fd) == 0)
+        sockaddr_tune(fd, sockaddr_is_loopback(addr), server->options.conn.congestion, 0);
     if (!failed)
         failed = uv_listen((uv_stream_t *)&server->tcp, BACKLOG, on_connection);
     if (failed)

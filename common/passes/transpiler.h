@@ -57,11 +57,11 @@ void transpiler_free(struct transpiler *t);
 // New programs, the caller's. trainer_id 0..trainers-1; endpoint: one of pservers.
 int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struct program **out,
                                struct err *err);
-int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out,
+int transpiler_startup_trainer(const struct transpiler *t, int trainer_id, struct program **out,
                                struct err *err);
-int transpiler_pserver_program(const struct transpiler *t, const char *endpoint,
+int transpiler_server_program(const struct transpiler *t, const char *endpoint,
                                struct program **out, struct err *err);
-int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint,
+int transpiler_startup_server(const struct transpiler *t, const char *endpoint,
                                struct program **out, struct err *err);
 
 const struct str_list *transpiler_endpoints(const struct transpiler *t);

@@ -32,7 +32,7 @@ static void write_update_block(struct writer *w, const struct transpiler_pair *p
 static void write_listen(struct writer *w);
 static size_t dc_outputs_before(const struct transpiler *t, int server);
 
-int transpiler_pserver_program(const struct transpiler *t, const char *endpoint,
+int transpiler_server_program(const struct transpiler *t, const char *endpoint,
                                struct program **out, struct err *err)
 {
     struct writer w = {.t = t, .server = find_server(t, endpoint, err), .lr_block = -1};

@@ -16,7 +16,7 @@ static const char *name_on_server(const struct transpiler *t, const struct block
                                   const char *name, int server);
 static void fill_backups(const struct transpiler *t, struct block *block, int server);
 
-int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struct program **out,
+int transpiler_startup_trainer(const struct transpiler *t, int trainer_id, struct program **out,
                                struct err *err)
 {
     if (trainer_id < 0 || trainer_id >= t->trainers)
@@ -32,11 +32,11 @@ int transpiler_trainer_startup(const struct transpiler *t, int trainer_id, struc
     return 0;
 }
 
-int transpiler_pserver_startup(const struct transpiler *t, const char *endpoint,
+int transpiler_startup_server(const struct transpiler *t, const char *endpoint,
                                struct program **out, struct err *err)
 {
     struct program *server = NULL;
-    int rc = transpiler_pserver_program(t, endpoint, &server, err);
+    int rc = transpiler_server_program(t, endpoint, &server, err);
     if (rc < 0)
         return rc;
     struct program *program = program_new();

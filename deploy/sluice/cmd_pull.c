@@ -96,7 +96,7 @@ static int save(struct comm *comm, const char *out, uint64_t step, struct err *e
         printf("pulled %s  step %llu  %zu variables %s\n", saved.path, (unsigned long long)step,
                saved.variables, ckpt_report_size(saved.bytes, size));
     }
-    ckpt_saved_deinit(&saved);
+    ckpt_save_deinit(&saved);
     comm_source_free(source);
     ckpt_progress_deinit(&progress);
     return rc;

@@ -140,15 +140,15 @@ static int make_all(const struct transpiler *t, int trainers, struct outputs *ou
             add(out, mem_must_printf("trainer_%d.pb", i), program);
     }
     if (rc == 0)
-        rc = transpiler_trainer_startup(t, 0, &program, err);
+        rc = transpiler_startup_trainer(t, 0, &program, err);
     if (rc == 0)
         add(out, mem_must_strdup("trainer_startup.pb"), program);
     for (size_t i = 0; rc == 0 && i < endpoints->count; i++) {
-        rc = transpiler_pserver_program(t, endpoints->items[i], &program, err);
+        rc = transpiler_server_program(t, endpoints->items[i], &program, err);
         if (rc == 0)
             add(out, mem_must_printf("pserver_%zu.pb", i), program);
         if (rc == 0)
-            rc = transpiler_pserver_startup(t, endpoints->items[i], &program, err);
+            rc = transpiler_startup_server(t, endpoints->items[i], &program, err);
         if (rc == 0)
             add(out, mem_must_printf("pserver_startup_%zu.pb", i), program);
     }

@@ -99,7 +99,7 @@ static void test_job_tells_servers_on_port_0_apart(void **state)
     assert_string_not_equal(job_endpoint(&job, 0), job_endpoint(&job, 1));
     struct program *server = NULL;
     assert_int_equal(
-        transpiler_pserver_program(job.transpiler, job_endpoint(&job, 1), &server, &err), 0);
+        transpiler_server_program(job.transpiler, job_endpoint(&job, 1), &server, &err), 0);
     assert_int_equal(server->server, 1);
     program_free(server);
     job_deinit(&job);

@@ -225,7 +225,7 @@ static void test_series_keeps_the_newest_of_ours(void **state)
         assert_null(saved.note);
         assert_int_equal(saved.variables, MODEL_VARS);
         assert_int_equal(strlen(saved.digest), 64);
-        ckpt_saved_deinit(&saved);
+        ckpt_save_deinit(&saved);
     }
     assert_string_equal(text_of("models/LATEST"), "step_12\n");
     assert_int_equal(store_list_folders(at("models"), &folders, NULL), 0);
@@ -237,7 +237,7 @@ static void test_series_keeps_the_newest_of_ours(void **state)
     put_file("models/step_10/notes.txt", "best so far");
     save_step(scope, 13, 3, &saved);
     assert_non_null(strstr(saved.note, "notes.txt"));
-    ckpt_saved_deinit(&saved);
+    ckpt_save_deinit(&saved);
     assert_string_equal(text_of("models/step_10/notes.txt"), "best so far");
     // Not ours: never replaced.
     struct err err = {0};

@@ -66,7 +66,7 @@ static void cluster_load(struct cluster *cluster, const char *dir, enum ckpt_wha
         assert_int_equal(ckpt_report_count(&report, CKPT_EXTRA), 0);
         if (s)
             assert_string_equal(report.digest, out_digest);
-        strcpy(out_digest, report.digest);
+        memcpy(out_digest, report.digest, sizeof report.digest);
         ckpt_report_deinit(&report);
     }
 }

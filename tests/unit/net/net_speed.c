@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@
 #include "common/wire/checksum.h"
 #include "common/wire/message.h"
 
-#define ROUNDS 9
+#define ROUNDS 40
+#define WARM_UP 2
 #define PEERS_MAX 8
 
 static size_t total_bytes = 64u << 20;
@@ -319,9 +321,20 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Runs one way of moving; its median round in ms, the least in *out_min.
-static double run(void (*server)(int), void (*trainer)(char (*)[64], double *), double *out_min)
+static double cpu_ms(void)
 {
+    struct rusage used;
+    (void)getrusage(RUSAGE_CHILDREN, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
+}
+
+// Runs one way of moving; its median round in ms, the least in *out_min, and the processor time of
+// all processes a round (start included) in *out_cpu.
+static double run(void (*server)(int), void (*trainer)(char (*)[64], double *), double *out_min,
+                  double *out_cpu)
+{
+    double cpu_before = cpu_ms();
     double *times = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     char endpoints[PEERS_MAX][64];
     for (size_t i = 0; i < servers; i++) {
@@ -346,9 +359,10 @@ static double run(void (*server)(int), void (*trainer)(char (*)[64], double *), 
         if (status)
             die("a process", NULL);
     }
-    qsort(times + 2, ROUNDS - 2, sizeof *times, by_value);      // the first two warm up
-    double median = times[2 + (ROUNDS - 2) / 2];
-    *out_min = times[2];
+    qsort(times + WARM_UP, ROUNDS - WARM_UP, sizeof *times, by_value);
+    double median = times[WARM_UP + (ROUNDS - WARM_UP) / 2];
+    *out_min = times[WARM_UP];
+    *out_cpu = (cpu_ms() - cpu_before) / ROUNDS;
     (void)munmap(times, 4096);
     return median;
 }
@@ -379,15 +393,17 @@ int main(int argc, char **argv)
     chunk_bytes = (uint32_t)numbers[3] << 10;
     ASSERT(trainers <= PEERS_MAX && servers <= PEERS_MAX && chunk_bytes <= LIMIT_FRAME_BODY_BYTES);
     measure_checksum();
+    printf("%llu MiB pushed and pulled, %zu trainers, %zu servers, chunks of %u KiB\n",
+           (unsigned long long)numbers[0], trainers, servers, chunk_bytes >> 10);
+    double moved = 2.0 * (double)total_bytes * (double)trainers / 1e6;
     for (int repeat = 0; repeat < 3; repeat++) {
-        double raw_min, conn_min;
-        double raw = run(raw_server, raw_trainer, &raw_min);
-        double conn = run(conn_server, conn_trainer, &conn_min);
-        double moved = 2.0 * (double)total_bytes * (double)trainers / 1e6;
-        printf("%llu MiB, %zu trainers, %zu servers: sockets %.1f ms (min %.1f, %.2f GB/s)   "
-               "sluice %.1f ms (min %.1f, %.2f GB/s)   ratio %.2f\n",
-               (unsigned long long)numbers[0], trainers, servers, raw, raw_min, moved / raw, conn,
-               conn_min, moved / conn, conn / raw);
+        double raw_min, conn_min, raw_cpu, conn_cpu;
+        double raw = run(raw_server, raw_trainer, &raw_min, &raw_cpu);
+        double conn = run(conn_server, conn_trainer, &conn_min, &conn_cpu);
+        printf("sockets %6.1f ms (min %6.1f, cpu %6.1f, %.2f GB/s)   "
+               "sluice %6.1f ms (min %6.1f, cpu %6.1f, %.2f GB/s)   ratio %.2f, cpu %.2f\n",
+               raw, raw_min, raw_cpu, moved / raw, conn, conn_min, conn_cpu, moved / conn, conn / raw,
+               conn_cpu / raw_cpu);
         (void)fflush(stdout);
     }
     return 0;

@@ -129,13 +129,13 @@ static size_t check_variant(const char *name, const struct variant *v, bool exac
             assert_int_equal(transpiler_trainer_program(t, i, &out, NULL), 0);
             compared += expect(dir, "trainer", i, out);
         }
-        assert_int_equal(transpiler_trainer_startup(t, 0, &out, NULL), 0);
+        assert_int_equal(transpiler_startup_trainer(t, 0, &out, NULL), 0);
         compared += expect(dir, "trainer_startup", -1, out);
         for (int i = 0; i < v->pservers; i++) {
             const char *endpoint = transpiler_endpoints(t)->items[i];
-            assert_int_equal(transpiler_pserver_program(t, endpoint, &out, NULL), 0);
+            assert_int_equal(transpiler_server_program(t, endpoint, &out, NULL), 0);
             compared += expect(dir, "pserver", i, out);
-            assert_int_equal(transpiler_pserver_startup(t, endpoint, &out, NULL), 0);
+            assert_int_equal(transpiler_startup_server(t, endpoint, &out, NULL), 0);
             compared += expect(dir, "pserver_startup", i, out);
         }
         transpiler_free(t);
@@ -260,7 +260,7 @@ static void test_transpiler_names_are_not_taken_apart(void **state)
     (void)state;
     struct transpiler *t = transpile_small(TRANSPILER_ROUND_ROBIN, 2, 2);
     struct program *server = NULL, *trainer = NULL;
-    assert_int_equal(transpiler_pserver_program(t, "127.0.0.1:6174", &server, NULL), 0);
+    assert_int_equal(transpiler_server_program(t, "127.0.0.1:6174", &server, NULL), 0);
     assert_non_null(block_var(program_block(server, 0), "res2.block1.w.block0"));
     assert_non_null(block_var(program_block(server, 0), "tmp.trainer_0@GRAD.trainer_1"));
     assert_int_equal(server->server, 0);
@@ -298,7 +298,7 @@ static void test_transpiler_one_trainer_can_run(void **state)
     struct transpiler *t = transpile_small(TRANSPILER_ROUND_ROBIN, 1, 1);
     struct program *trainer = NULL, *server = NULL;
     assert_int_equal(transpiler_trainer_program(t, 0, &trainer, NULL), 0);
-    assert_int_equal(transpiler_pserver_program(t, "127.0.0.1:6174", &server, NULL), 0);
+    assert_int_equal(transpiler_server_program(t, "127.0.0.1:6174", &server, NULL), 0);
     assert_non_null(block_var(program_block(trainer, 0), "tmp.trainer_0@GRAD.trainer_0"));
     assert_non_null(block_var(program_block(server, 0), "tmp.trainer_0@GRAD.trainer_0"));
     program_free(trainer);
@@ -312,7 +312,7 @@ static void test_transpiler_server_without_parameters(void **state)
     struct transpiler *t = transpile_small(TRANSPILER_ROUND_ROBIN, 40, 2);
     struct program *server = NULL;
     assert_int_equal(
-        transpiler_pserver_program(t, transpiler_endpoints(t)->items[39], &server, NULL), 0);
+        transpiler_server_program(t, transpiler_endpoints(t)->items[39], &server, NULL), 0);
     assert_int_equal(server->blocks_count, 2);
     assert_int_equal(program_block(server, 1)->ops_count, 0);
     assert_string_equal(program_block(server, 0)->ops[0]->type, "listen_and_serv");
@@ -345,7 +345,7 @@ static void test_transpiler_adadelta_is_updated(void **state)
         return;
     }
     struct transpiler *t = transpile(&variants[0], false, main, startup);
-    assert_int_equal(transpiler_pserver_program(t, "127.0.0.1:6174", &server, NULL), 0);
+    assert_int_equal(transpiler_server_program(t, "127.0.0.1:6174", &server, NULL), 0);
     const struct block *block = program_block(server, 1);
     assert_int_equal(block->ops_count, 3);
     assert_string_equal(block->ops[2]->type, "adadelta");
