@@ -5,10 +5,48 @@
 #include "common/ops/op.h"
 
 #define OP_TABLE(X)                                                                                \
+    X(op_activation_brelu)                                                                         \
+    X(op_activation_brelu_grad)                                                                    \
+    X(op_activation_elu)                                                                           \
+    X(op_activation_elu_grad)                                                                      \
+    X(op_activation_gelu)                                                                          \
+    X(op_activation_gelu_grad)                                                                     \
+    X(op_activation_hard_shrink)                                                                   \
+    X(op_activation_hard_shrink_grad)                                                              \
+    X(op_activation_hard_sigmoid)                                                                  \
+    X(op_activation_hard_sigmoid_grad)                                                             \
+    X(op_activation_hard_swish)                                                                    \
+    X(op_activation_hard_swish_grad)                                                               \
+    X(op_activation_leaky_relu)                                                                    \
+    X(op_activation_leaky_relu_grad)                                                               \
+    X(op_activation_logsigmoid)                                                                    \
+    X(op_activation_logsigmoid_grad)                                                               \
     X(op_activation_relu)                                                                          \
+    X(op_activation_relu6)                                                                         \
+    X(op_activation_relu6_grad)                                                                    \
     X(op_activation_relu_grad)                                                                     \
-    X(op_activation_square)                                                                        \
-    X(op_activation_square_grad)                                                                   \
+    X(op_activation_selu)                                                                          \
+    X(op_activation_selu_grad)                                                                     \
+    X(op_activation_sigmoid)                                                                       \
+    X(op_activation_sigmoid_grad)                                                                  \
+    X(op_activation_soft_relu)                                                                     \
+    X(op_activation_soft_relu_grad)                                                                \
+    X(op_activation_softplus)                                                                      \
+    X(op_activation_softplus_grad)                                                                 \
+    X(op_activation_softshrink)                                                                    \
+    X(op_activation_softshrink_grad)                                                               \
+    X(op_activation_softsign)                                                                      \
+    X(op_activation_softsign_grad)                                                                 \
+    X(op_activation_stanh)                                                                         \
+    X(op_activation_stanh_grad)                                                                    \
+    X(op_activation_swish)                                                                         \
+    X(op_activation_swish_grad)                                                                    \
+    X(op_activation_tanh)                                                                          \
+    X(op_activation_tanh_grad)                                                                     \
+    X(op_activation_tanh_shrink)                                                                   \
+    X(op_activation_tanh_shrink_grad)                                                              \
+    X(op_activation_thresholded_relu)                                                              \
+    X(op_activation_thresholded_relu_grad)                                                         \
     X(op_adam)                                                                                     \
     X(op_cast)                                                                                     \
     X(op_concat)                                                                                   \
@@ -30,6 +68,41 @@
     X(op_fill_assign)                                                                              \
     X(op_fill_constant)                                                                            \
     X(op_fill_shape)                                                                               \
+    X(op_math_abs)                                                                                 \
+    X(op_math_abs_grad)                                                                            \
+    X(op_math_acos)                                                                                \
+    X(op_math_acos_grad)                                                                           \
+    X(op_math_asin)                                                                                \
+    X(op_math_asin_grad)                                                                           \
+    X(op_math_atan)                                                                                \
+    X(op_math_atan_grad)                                                                           \
+    X(op_math_ceil)                                                                                \
+    X(op_math_ceil_grad)                                                                           \
+    X(op_math_cos)                                                                                 \
+    X(op_math_cos_grad)                                                                            \
+    X(op_math_erf)                                                                                 \
+    X(op_math_erf_grad)                                                                            \
+    X(op_math_exp)                                                                                 \
+    X(op_math_exp_grad)                                                                            \
+    X(op_math_floor)                                                                               \
+    X(op_math_floor_grad)                                                                          \
+    X(op_math_log)                                                                                 \
+    X(op_math_log1p)                                                                               \
+    X(op_math_log1p_grad)                                                                          \
+    X(op_math_log_grad)                                                                            \
+    X(op_math_reciprocal)                                                                          \
+    X(op_math_reciprocal_grad)                                                                     \
+    X(op_math_round)                                                                               \
+    X(op_math_round_grad)                                                                          \
+    X(op_math_rsqrt)                                                                               \
+    X(op_math_rsqrt_grad)                                                                          \
+    X(op_math_sign)                                                                                \
+    X(op_math_sin)                                                                                 \
+    X(op_math_sin_grad)                                                                            \
+    X(op_math_sqrt)                                                                                \
+    X(op_math_sqrt_grad)                                                                           \
+    X(op_math_square)                                                                              \
+    X(op_math_square_grad)                                                                         \
     X(op_mean)                                                                                     \
     X(op_mean_grad)                                                                                \
     X(op_metric_accuracy)                                                                          \

@@ -117,6 +117,12 @@ static void make_unary(struct subject *s)
     add_output(s, "Out", "out", true);
 }
 
+static void make_positive(struct subject *s)
+{
+    add_input(s, "X", "x", PROBABILITY, draw_dims((int)draw(1, 4)));
+    add_output(s, "Out", "out", true);
+}
+
 static void make_softmax(struct subject *s)
 {
     struct dims x = draw_dims((int)draw(1, 4));
@@ -221,6 +227,43 @@ static const struct {
     {"elementwise_mul", make_elementwise},
     {"relu", make_unary},
     {"square", make_unary},
+    {"abs", make_unary},
+    {"atan", make_unary},
+    {"ceil", make_unary},
+    {"cos", make_unary},
+    {"erf", make_unary},
+    {"exp", make_unary},
+    {"floor", make_unary},
+    {"log1p", make_unary},
+    {"round", make_unary},
+    {"sign", make_unary},
+    {"sin", make_unary},
+    {"brelu", make_unary},
+    {"elu", make_unary},
+    {"gelu", make_unary},
+    {"hard_shrink", make_unary},
+    {"hard_sigmoid", make_unary},
+    {"hard_swish", make_unary},
+    {"leaky_relu", make_unary},
+    {"logsigmoid", make_unary},
+    {"relu6", make_unary},
+    {"selu", make_unary},
+    {"sigmoid", make_unary},
+    {"soft_relu", make_unary},
+    {"softplus", make_unary},
+    {"softshrink", make_unary},
+    {"softsign", make_unary},
+    {"stanh", make_unary},
+    {"swish", make_unary},
+    {"tanh", make_unary},
+    {"tanh_shrink", make_unary},
+    {"thresholded_relu", make_unary},
+    {"acos", make_positive},
+    {"asin", make_positive},
+    {"log", make_positive},
+    {"reciprocal", make_positive},
+    {"rsqrt", make_positive},
+    {"sqrt", make_positive},
     {"mean", make_unary},
     {"assign", make_unary},
     {"cast", make_cast},
@@ -247,7 +290,7 @@ static void fill(const struct subject *s, const struct input *input, struct vari
         else if (input->kind == PROBABILITY)
             tensor_f64(t)[i] = 0.1 + 0.4 * (x + 1);
         else
-            tensor_f64(t)[i] = input->kind == AWAY_FROM_0 && fabs(x) < 0.01 ? 0.5 : x;
+            tensor_f64(t)[i] = input->kind == AWAY_FROM_0 && fabs(x) < 0.01 ? 0.55 : x;
     }
 }
 
