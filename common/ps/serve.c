@@ -20,10 +20,9 @@
 #include "common/ps/round.h"
 #include "common/ps/shard.h"
 #include "common/ps/state.h"
-#include "common/wire/frame.h"
 
 #define SERVE_TICK_MS 100
-#define SERVE_REPLY_BYTES FRAME_CHUNK_BYTES
+#define SERVE_REPLY_BYTES SHARD_CELL_BYTES   // hashed, copied and folded while in the cache
 
 struct serve {
     struct serve_options options;

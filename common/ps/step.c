@@ -15,7 +15,6 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/ps/shard.h"
-#include "common/wire/frame.h"
 #include "common/wire/message.h"
 
 #define STEP_REQUEST_MAX 0x7fffffffu   // the upper half of the numbers is for other asking
@@ -91,7 +90,7 @@ struct step *step_new(const struct step_options *options)
     const struct slice_map *map = options->map;
     step->map = map;
     step->cell_bytes = options->cell_bytes ? options->cell_bytes : SHARD_CELL_BYTES;
-    step->frame_bytes = options->frame_bytes ? options->frame_bytes : FRAME_CHUNK_BYTES;
+    step->frame_bytes = options->frame_bytes ? options->frame_bytes : SHARD_CELL_BYTES;
     ASSERT(step->frame_bytes % step->cell_bytes == 0 &&
            step->frame_bytes <= LIMIT_FRAME_BODY_BYTES);
     step->on_nonfinite = options->on_nonfinite;

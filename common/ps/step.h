@@ -24,7 +24,7 @@ enum step_on_nonfinite { STEP_PASS, STEP_SKIP, STEP_STOP };   // the trainers' c
 struct step_options {
     const struct slice_map *map;   // outlives the step
     uint32_t cell_bytes;           // 0 = SHARD_CELL_BYTES
-    uint32_t frame_bytes;          // most of one push; a multiple of the cell; 0 = 1 MiB
+    uint32_t frame_bytes;          // most of one push; a multiple of the cell; 0 = SHARD_CELL_BYTES
     enum step_on_nonfinite on_nonfinite;
     uint64_t step;   // the first one
 };
