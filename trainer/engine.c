@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "common/api/comm_restore.h"
 #include "common/api/comm_source.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -167,7 +168,13 @@ static int begin_trainer(struct engine *engine, void (*waiting)(void *self, cons
         {.ops = op_save_load_table},
     };
     engine->exe = executor_new(engine->scope, hosts, sizeof hosts / sizeof hosts[0]);
-    return run_startup(engine, err);
+    rc = run_startup(engine, err);
+    int restored = rc < 0 ? rc : comm_restore_variables(engine->comm, engine->scope, err);
+    if (restored > 0)
+        str_list_addf(&engine->start.notes,
+                      "%d variable%s that only trainers hold came back from the servers", restored,
+                      restored == 1 ? "" : "s");
+    return restored < 0 ? restored : 0;
 }
 
 static int connect_servers(struct engine *engine, void (*waiting)(void *self, const char *text),

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "common/api/comm_restore.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -238,6 +239,10 @@ static int run(struct api_executor *exe, const struct program *program, const st
     rc = executor_run(exe->exe, program, feeds, count, fetch ? fetch->items : NULL,
                       fetch ? fetch->count : 0, err);
     mem_free(feeds);
+    if (rc == 0 && distributed && api_executor_find_op(program, "send") == NULL) {
+        int filled = comm_restore_variables(exe->comm, exe->scope, err);   // a start-up program
+        rc = filled < 0 ? filled : 0;
+    }
     if (rc < 0 && distributed)
         exe->failed = true;
     if (fetch != NULL)

@@ -14,6 +14,7 @@
 #include "common/ckpt/ckpt_save.h"
 #include "common/ckpt/ckpt_source.h"
 #include "common/ckpt/ckpt_vars.h"
+#include "common/exec/scope.h"
 #include "common/passes/params.h"
 #include "common/program/program.h"
 #include "common/program/slice_map.h"
@@ -97,6 +98,15 @@ static int trainer_of(const struct api_executor *exe, const struct program *prog
     return barrier ? (int)op_desc_get_int(barrier, "trainer_id", 0) : -1;
 }
 
+// What lives on the servers can be had from there, what only trainers hold when this one does.
+static bool can_save(const struct api_executor *exe, const struct slice_var *var)
+{
+    const struct variable *own = scope_find(exe->scope, var->name);
+    return var->role == SLICE_PARAM || var->role == SLICE_STATE ||
+           (var->role == SLICE_TRAINER && own != NULL && own->kind == VARIABLE_TENSOR &&
+            own->tensor.data != NULL);
+}
+
 // Parameters and states of the servers, and what only the trainer's program holds.
 static void names_to_save(const struct api_executor *exe, const struct program *program,
                           bool params_only, struct str_list *out)
@@ -114,7 +124,7 @@ static void names_to_save(const struct api_executor *exe, const struct program *
     for (size_t i = 0; i < out->count; i++)
         map_set(&seen, out->items[i], out);
     for (size_t i = 0; i < map->vars_count; i++)
-        if (map->vars[i]->role != SLICE_GRAD && map_get(&seen, map->vars[i]->name) == NULL)
+        if (map_get(&seen, map->vars[i]->name) == NULL && can_save(exe, map->vars[i]))
             str_list_add(out, map->vars[i]->name);
     map_deinit(&seen);
 }

@@ -23,8 +23,9 @@ struct comm_source {
 };
 
 static int read_rows(void *self, size_t i, int64_t row, int64_t rows, void *out, struct err *err);
-static void choose(const struct slice_map *map, const struct str_list *names,
-                   const struct slice_var **remote, size_t *remote_count, struct str_list *local);
+static bool is_loaded(struct comm *comm, const struct slice_var *var);
+static void choose(struct comm *comm, const struct str_list *names, const struct slice_var **remote,
+                   size_t *remote_count, struct str_list *local);
 static int add_local(struct comm_source *source, const struct scope *scope, struct err *err);
 
 int comm_source_new(struct comm *comm, const struct scope *local, const struct str_list *names,
@@ -39,7 +40,7 @@ int comm_source_new(struct comm *comm, const struct scope *local, const struct s
     source->base.vars = source->vars;
     source->base.read_rows = read_rows;
     source->base.self = source;
-    choose(map, names, remote, &source->remote, &source->local_names);
+    choose(comm, names, remote, &source->remote, &source->local_names);
     for (size_t i = 0; i < source->remote; i++)
         source->vars[i] = (struct ckpt_var){
             .name = remote[i]->name,
@@ -69,19 +70,31 @@ void comm_source_free(struct ckpt_source *base)
     mem_free(source);
 }
 
-// Parts the wanted names into variables of the servers and names of local ones.
-static void choose(const struct slice_map *map, const struct str_list *names,
-                   const struct slice_var **remote, size_t *remote_count, struct str_list *local)
+// Servers have what only trainers hold when they loaded it: a row tells.
+static bool is_loaded(struct comm *comm, const struct slice_var *var)
 {
+    int64_t width = dims_product(&var->dims, 1, var->dims.rank);
+    void *row = mem_alloc((size_t)width * dtype_bytes(var->dtype));
+    bool loaded = row && comm_read_rows(comm, var->name, 0, 1, row, NULL) == 0;
+    mem_free(row);
+    return loaded;
+}
+
+// Parts the wanted names into variables of the servers and names of local ones.
+static void choose(struct comm *comm, const struct str_list *names, const struct slice_var **remote,
+                   size_t *remote_count, struct str_list *local)
+{
+    const struct slice_map *map = comm_slices(comm);
     if (!names) {
         for (size_t i = 0; i < map->vars_count; i++)
-            if (map->vars[i]->role != SLICE_GRAD)
+            if (map->vars[i]->role == SLICE_PARAM || map->vars[i]->role == SLICE_STATE ||
+                (map->vars[i]->role == SLICE_TRAINER && is_loaded(comm, map->vars[i])))
                 remote[(*remote_count)++] = map->vars[i];
         return;
     }
     for (size_t i = 0; i < names->count; i++) {
         const struct slice_var *var = slice_map_find(map, names->items[i]);
-        if (var && var->role != SLICE_GRAD)
+        if (var && (var->role == SLICE_PARAM || var->role == SLICE_STATE))
             remote[(*remote_count)++] = var;
         else
             str_list_add(local, names->items[i]);

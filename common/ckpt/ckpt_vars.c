@@ -39,8 +39,7 @@ void ckpt_vars_rates(const struct program *program, const struct slice_map *slic
             continue;
         const struct slice_var *sliced = slices ? slice_map_find(slices, var->name) : NULL;
         bool is_read = str_list_has(&read, var->name);
-        if (!is_read && !str_eq(var->name, COUNTER_NAME) &&
-            !str_starts_with(var->name, RATE_PREFIX) &&
+        if (!is_read && !ckpt_vars_is_rate_name(var->name) &&
             !(sliced && sliced->role == SLICE_STATE && !sliced->param))
             continue;
         str_list_add(out_rates, var->name);
@@ -51,6 +50,11 @@ void ckpt_vars_rates(const struct program *program, const struct slice_map *slic
             str_list_add(out_constant, var->name);
     }
     str_list_deinit(&read);
+}
+
+bool ckpt_vars_is_rate_name(const char *name)
+{
+    return str_eq(name, COUNTER_NAME) || str_starts_with(name, RATE_PREFIX);
 }
 
 static void collect_read_rates(const struct program *program, struct str_list *out)

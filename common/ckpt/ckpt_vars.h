@@ -3,6 +3,8 @@
 // Parameters: passes/params.h; callers give that list.)
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/base/str.h"
 
 struct program;
@@ -15,3 +17,5 @@ void ckpt_vars_saved(const struct program *program, struct str_list *out);
 // optimizers read and that nothing but the start-up writes. slices may be NULL.
 void ckpt_vars_rates(const struct program *program, const struct slice_map *slices,
                      struct str_list *out_rates, struct str_list *out_constant);
+// Is that a name that Fluid gives to learning rates and their counter?
+bool ckpt_vars_is_rate_name(const char *name);

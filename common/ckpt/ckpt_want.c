@@ -2,7 +2,7 @@
 // On a server the slice map says what is wanted: parameters and states that live there, under the
 // slice's name, cut out of the file with the variable's full name. Gradients and temporaries, which
 // a server's programs also mark persistable, are no parameters and no states, so they are not
-// wanted. Elsewhere every saved variable of block 0 is wanted whole.
+// wanted; what only trainers use is, because trainers get it back from here. Elsewhere every saved variable of block 0 is wanted whole.
 //
 // With a manifest everything is strict: a file must be listed and have the listed size. A plain
 // Fluid folder may have surplus bytes behind the data and may lack learning rates.
@@ -250,7 +250,8 @@ static void collect_slices(const struct program *program, const struct slice_map
         if (var->role == SLICE_GRAD)
             continue;
         map_set(&out->known, var->name, out);
-        if (options->what == CKPT_PARAMS && var->role != SLICE_PARAM)
+        bool is_param = var->role == SLICE_PARAM || (var->role == SLICE_TRAINER && var->param);
+        if (options->what == CKPT_PARAMS && !is_param)
             continue;
         if (options->what == CKPT_PARAMS && options->params &&
             !str_list_has(options->params, var->name))
@@ -265,6 +266,7 @@ static void collect_slices(const struct program *program, const struct slice_map
                 want->kind = VARIABLE_SELECTED_ROWS;
             want->dtype = (int)var->dtype;
             want->dims = var->dims;
+            want->rate = var->role == SLICE_TRAINER && ckpt_vars_is_rate_name(var->name);
             want->sliced = !var->replicated && var->slices_count > 1;
             want->row = want->sliced ? slice->row : 0;
             want->rows = want->sliced ? slice->rows : -1;
@@ -312,7 +314,7 @@ static void mark_rates(const struct program *program, const struct slice_map *ma
     struct str_list rates = {0}, constant = {0};
     ckpt_vars_rates(program, map, &rates, &constant);
     for (size_t i = 0; i < out->count; i++) {
-        out->items[i].rate = str_list_has(&rates, out->items[i].name);
+        out->items[i].rate = out->items[i].rate || str_list_has(&rates, out->items[i].name);
         out->items[i].constant_rate = str_list_has(&constant, out->items[i].name);
     }
     str_list_deinit(&rates);

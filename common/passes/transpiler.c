@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transpiler's front: checks the configuration and the job, keeps copies, hands out programs.
-// transpiler_plan.c decides, transpiler_trainer.c, transpiler_server.c and transpiler_startup.c
-// write.
+// transpiler_plan.c and transpiler_slices.c decide, transpiler_trainer.c, transpiler_server.c and
+// transpiler_startup.c write.
 
 #include "common/passes/transpiler.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decides: which parameters are updated, how they are cut, which server gets which slice, which
-// optimize operators stay on the trainer (gradient clip), and from that the slice_map.
+// optimize operators stay on the trainer (gradient clip).
 //
 // Cutting: n = min(servers, max(1, elements / min_block_size)) slices of ceil(elements / n)
 // elements, rounded up to whole rows. Dealing: round robin over all slices in sending order, or by
@@ -21,7 +21,6 @@ static int find_pairs(struct transpiler *t, struct err *err);
 static int add_pair(struct transpiler *t, const char *param, const char *grad, struct err *err);
 static void cut(const struct transpiler *t, struct transpiler_pair *pair);
 static void deal(struct transpiler *t);
-static int make_slice_map(struct transpiler *t, struct err *err);
 
 int transpiler_plan_make(struct transpiler *t, struct err *err)
 {
@@ -37,7 +36,7 @@ int transpiler_plan_make(struct transpiler *t, struct err *err)
     for (size_t i = 0; i < t->count; i++)
         cut(t, &t->pairs[i]);
     deal(t);
-    return make_slice_map(t, err);
+    return transpiler_slices_make(t, err);
 }
 
 void transpiler_plan_deinit(struct transpiler *t)
@@ -452,136 +451,4 @@ static void deal(struct transpiler *t)
             next = (next + 1) % (int)t->endpoints.count;
         }
     }
-}
-
-// ---- slice_map
-
-static void map_pair(struct transpiler *t, const struct transpiler_pair *pair)
-{
-    const struct block *block = program_block(t->main, 0);
-    enum dtype dtype = (enum dtype)block_var(block, pair->param)->dtype;
-    struct slice_var *param =
-        slice_map_add(&t->slices, pair->param, SLICE_PARAM, NULL, dtype, &pair->dims);
-    for (size_t k = 0; k < pair->count; k++)
-        slice_var_add(param, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
-                      pair->slices[k].param);
-    struct slice_var *grad =
-        slice_map_add(&t->slices, pair->grad, SLICE_GRAD, pair->param, dtype, &pair->dims);
-    for (size_t k = 0; k < pair->count; k++)
-        slice_var_add(grad, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
-                      pair->slices[k].grad);
-}
-
-// A whole copy on each of the servers that hold a slice of the pair (NULL: on every server).
-static void map_whole(struct transpiler *t, const struct var_desc *var,
-                      const struct transpiler_pair *pair)
-{
-    struct slice_var *state =
-        slice_map_add(&t->slices, var->name, SLICE_STATE, pair ? pair->param : NULL,
-                      (enum dtype)var->dtype, &var->dims);
-    int64_t rows = var->dims.rank > 0 ? var->dims.d[0] : 1;
-    for (int s = 0; s < (int)t->endpoints.count; s++)
-        if (pair == NULL || transpiler_plan_slice_on(pair, s) != NULL)
-            slice_var_add(state, s, 0, rows, var->name);
-    state->replicated = state->slices_count > 1;
-}
-
-static void map_state(struct transpiler *t, struct map *seen, const struct op_desc *op,
-                      const char *slot, const char *name)
-{
-    const struct var_desc *var = block_var(program_block(t->main, 0), name);
-    const struct transpiler_pair *pair =
-        transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"));
-    if (pair == NULL || var == NULL || !var->persistable || map_get(seen, name) != NULL)
-        return;
-    map_set(seen, name, seen);
-    if (!transpiler_plan_is_cut(t, pair, op, slot, name)) {
-        map_whole(t, var, pair);
-        return;
-    }
-    struct slice_var *state = slice_map_add(&t->slices, name, SLICE_STATE, pair->param,
-                                            (enum dtype)var->dtype, &var->dims);
-    for (size_t k = 0; k < pair->count; k++)
-        slice_var_add(state, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
-                      name);
-}
-
-// Persistables that the learning-rate schedule reads or writes, and learning rates: on every
-// server.
-static void map_schedule_args(struct transpiler *t, struct map *seen, const struct op_slot *slots,
-                              size_t count)
-{
-    const struct block *block = program_block(t->main, 0);
-    for (size_t s = 0; s < count; s++) {
-        for (size_t k = 0; k < slots[s].args.count; k++) {
-            const struct var_desc *var = block_var(block, slots[s].args.items[k]);
-            if (var == NULL || !var_desc_is_saved(var) || map_get(seen, var->name) != NULL)
-                continue;
-            map_set(seen, var->name, seen);
-            map_whole(t, var, NULL);
-        }
-    }
-}
-
-// A learning rate is on the servers that update something with it (all of them, with a schedule).
-static void map_rate(struct transpiler *t, struct map *seen, const char *rate)
-{
-    const struct block *block = program_block(t->main, 0);
-    const struct var_desc *var = block_var(block, rate);
-    if (var == NULL || !var_desc_is_saved(var) || map_get(seen, rate) != NULL)
-        return;
-    map_set(seen, rate, seen);
-    struct slice_var *state =
-        slice_map_add(&t->slices, rate, SLICE_STATE, NULL, (enum dtype)var->dtype, &var->dims);
-    int64_t rows = var->dims.rank > 0 ? var->dims.d[0] : 1;
-    for (int s = 0; s < (int)t->endpoints.count; s++) {
-        bool used = false;
-        for (size_t i = 0; i < block->ops_count && !used; i++) {
-            const struct op_desc *op = block->ops[i];
-            const struct transpiler_pair *pair =
-                transpiler_plan_is_optimize(t, i) && transpiler_plan_is_update(t, op) &&
-                        str_eq(op_desc_input1(op, "LearningRate"), rate)
-                    ? transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"))
-                    : NULL;
-            used = pair != NULL && transpiler_plan_slice_on(pair, s) != NULL;
-        }
-        if (used)
-            slice_var_add(state, s, 0, rows, rate);
-    }
-    state->replicated = state->slices_count > 1;
-}
-
-static int make_slice_map(struct transpiler *t, struct err *err)
-{
-    const struct block *block = program_block(t->main, 0);
-    struct map seen;
-    map_init(&seen);
-    t->slices.servers = (int)t->endpoints.count;
-    t->slices.trainers = t->trainers;
-    for (size_t i = 0; i < t->count; i++)
-        map_pair(t, &t->pairs[i]);
-    for (size_t i = 0; i < block->ops_count; i++) {
-        const struct op_desc *op = block->ops[i];
-        if (!transpiler_plan_is_schedule(op))
-            continue;
-        map_schedule_args(t, &seen, op->inputs, op->inputs_count);
-        map_schedule_args(t, &seen, op->outputs, op->outputs_count);
-    }
-    for (size_t i = 0; i < block->ops_count; i++) {
-        const struct op_desc *op = block->ops[i];
-        if (!transpiler_plan_is_optimize(t, i) || !transpiler_plan_is_update(t, op))
-            continue;
-        if (op_desc_input1(op, "LearningRate") != NULL)
-            map_rate(t, &seen, op_desc_input1(op, "LearningRate"));
-        for (size_t s = 0; s < op->inputs_count; s++) {
-            const char *slot = op->inputs[s].name;
-            bool own =
-                str_eq(slot, "Param") || str_eq(slot, "Grad") || str_eq(slot, "LearningRate");
-            if (!own && op->inputs[s].args.count == 1)
-                map_state(t, &seen, op, slot, op->inputs[s].args.items[0]);
-        }
-    }
-    map_deinit(&seen);
-    int rc = slice_map_finish(&t->slices, err);
-    return rc < 0 ? err_prefix(err, "transpiler") : 0;
 }

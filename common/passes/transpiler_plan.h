@@ -42,6 +42,7 @@ struct transpiler {
 };
 
 int transpiler_plan_make(struct transpiler *t, struct err *err);
+int transpiler_slices_make(struct transpiler *t, struct err *err);   // t->slices, at its end
 void transpiler_plan_deinit(struct transpiler *t);
 
 // Operators of block 0 by what becomes of them.

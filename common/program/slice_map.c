@@ -15,7 +15,8 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 
-static const char *const role_names[] = {"param", "state", "grad"};
+static const char *const role_names[] = {"param", "state", "grad", "trainer"};
+#define ROLES ((int)(sizeof role_names / sizeof role_names[0]))
 
 static int check_var(const struct slice_map *map, const struct slice_var *var, struct err *err);
 static int check_names(const struct slice_map *map, struct err *err);
@@ -319,11 +320,11 @@ static int parse_var(struct slice_map *map, char **words, struct slice_var **cur
     char *name = NULL, *param = NULL;
     struct dims dims;
     int dtype, role = 0, rc = SL_EFORMAT;
-    while (role < 3 && strcmp(words[0], role_names[role]))
+    while (role < ROLES && strcmp(words[0], role_names[role]))
         role++;
     bool replicated = !strcmp(words[5], "replicated");
     bool owned = strcmp(words[2], "-") != 0;
-    if (role < 3 && take_name(words[1], &name) && (!owned || take_name(words[2], &param)) &&
+    if (role < ROLES && take_name(words[1], &name) && (!owned || take_name(words[2], &param)) &&
         take_int(words[3], INT32_MAX, &dtype) && take_dims(words[4], &dims) &&
         (replicated || !strcmp(words[5], "cut"))) {
         *current = slice_map_add(map, name, (enum slice_role)role, param, (enum dtype)dtype, &dims);

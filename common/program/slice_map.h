@@ -21,14 +21,17 @@ struct slice {
     char *name;          // on the server: "fc_0.w_0.block1", "fc_0.w_0", "fc_0.w_0_moment1_0"
 };
 
-enum slice_role { SLICE_PARAM, SLICE_STATE, SLICE_GRAD };
+// TRAINER: a persistable that only trainers use (batch_norm statistics, states of metrics, frozen
+// parameters). Whole on one server, which holds a value only after it has loaded one.
+enum slice_role { SLICE_PARAM, SLICE_STATE, SLICE_GRAD, SLICE_TRAINER };
 
 // A variable of the trainer's / single-machine program and its slices in row order.
 // A whole copy on several servers (beta pows, learning rate) is "replicated": every slice is whole.
 struct slice_var {
     char *name;                     // single-machine name: "fc_0.w_0"
     enum slice_role role;
-    char *param;   // STATE and GRAD: the parameter it belongs to, or NULL (learning rate)
+    char *param;   // STATE and GRAD: the parameter it belongs to, or NULL (learning rate);
+                   // TRAINER: its own name when it is a Parameter, else NULL
     enum dtype dtype;
     struct dims dims;               // full shape
     bool replicated;
@@ -62,6 +65,6 @@ void slice_map_format(const struct slice_map *map, struct buf *out);
 int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const char *name,
                     struct err *err);
 void slice_map_copy(struct slice_map *dst, const struct slice_map *src);
-const char *slice_map_role_name(enum slice_role role);          // "param", "state", "grad"
+const char *slice_map_role_name(enum slice_role role);   // "param", "state", "grad", "trainer"
 // 64-bit hash over everything but endpoints: equal topologies hash equal on every process.
 uint64_t slice_map_hash(const struct slice_map *map);

@@ -78,6 +78,7 @@ static const struct op_desc *find_serv(const struct program *program, struct err
 static void scan_writes(const struct program *program, const struct block *block, bool maybe,
                         struct map *writes);
 static int scan_program(const struct program *program, struct map *writes, struct err *err);
+static bool scope_holds(const struct scope *scope, const struct shard_slice *slice);
 static int add_entry(const struct scope *scope, const char *name, enum dtype dtype,
                      const struct dims *dims, const struct map *writes, bool must,
                      struct state *state, struct err *err);
@@ -113,6 +114,8 @@ int apply_fill_state(const struct program *program, const struct shard *shard,
     int rc = scan_program(program, &writes, err);
     for (size_t i = 0; rc >= 0 && i < shard->slices_count; i++) {
         const struct shard_slice *slice = &shard->slices[i];
+        if (slice->role == SLICE_TRAINER && !scope_holds(scope, slice))
+            continue;   // nothing was loaded for the trainers
         if (slice->role != SLICE_GRAD)
             rc = add_entry(scope, slice->place->name, slice->dtype, &slice->dims, &writes, true,
                            state, err);
@@ -344,6 +347,12 @@ static int scan_program(const struct program *program, struct map *writes, struc
         scan_writes(program, program_block(program, (size_t)index), false, writes);
     }
     return 0;
+}
+
+static bool scope_holds(const struct scope *scope, const struct shard_slice *slice)
+{
+    const struct variable *var = scope_find(scope, slice->place->name);
+    return var && var->kind == VARIABLE_TENSOR && var->tensor.data;
 }
 
 static int add_entry(const struct scope *scope, const char *name, enum dtype dtype,

@@ -22,7 +22,8 @@ struct state;
 struct workers;
 
 // Fills state (state_init'ed) with every persistable of the server program: the slices of the
-// shard, and what else of the program's persistables the scope holds. Values are copied from the
+// shard (those for trainers when they were loaded), and what else of the program's persistables the
+// scope holds. Values are copied from the
 // scope. Errors name variable and both shapes.
 int apply_fill_state(const struct program *program, const struct shard *shard,
                      const struct scope *scope, uint64_t version, uint32_t hash_bytes,

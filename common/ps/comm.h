@@ -80,7 +80,7 @@ int comm_fetch_barrier(struct comm *comm, struct err *err);
 int comm_pin(struct comm *comm, uint64_t *out_step, struct err *err);
 // Rows [row, row + rows) of the full variable called var (slice_map's name; role PARAM or STATE),
 // joined from its servers, into out: rows * row bytes. Pins only for the call when nothing is
-// pinned.
+// pinned. Role TRAINER: what the servers loaded; SL_ENOENT when they have not.
 int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows, void *out,
                    struct err *err);
 int comm_unpin(struct comm *comm, struct err *err);

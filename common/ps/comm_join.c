@@ -56,7 +56,7 @@ int comm_join_inventory(struct comm_link *link, const struct frame *header,
         const struct message_inventory_var *from = &page->vars[i];
         struct slice_var *var = map->vars_count ? map->vars[map->vars_count - 1] : NULL;
         if (from->slices_first == 0) {
-            if (from->role > SLICE_GRAD || from->index != map->vars_count ||
+            if (from->role > SLICE_TRAINER || from->index != map->vars_count ||
                 (int)page->servers != comm->servers)
                 return err_set(err, SL_EFORMAT, "inventory: variable %u (%s) is out of order",
                                from->index, from->name);

@@ -79,7 +79,6 @@ void comm_read_pinned(struct comm_link *link, uint64_t version)
 void comm_read_refused(struct comm_link *link, uint32_t request, int code, const char *text)
 {
     struct comm *comm = link->comm;
-    (void)request;
     if (comm->waits && comm->waiting == COMM_PIN && ++comm->pin_round < READ_PIN_ROUNDS) {
         comm_read_unpin(comm);
         for (int s = 0; s < comm->servers; s++)
@@ -89,7 +88,10 @@ void comm_read_refused(struct comm_link *link, uint32_t request, int code, const
     if (!comm->waits || (comm->waiting != COMM_PIN && comm->waiting != COMM_READ))
         return;
     struct err why = {0};
-    err_set(&why, code < 0 ? code : SL_EREFUSED, "reading from %s: %s", link->endpoint, text);
+    bool of_part = false;   // else a pin could not be had again: not the same as "no such value"
+    for (size_t p = 0; p < comm->parts_count; p++)
+        of_part = of_part || comm->parts[p].request == request;
+    err_set(&why, code < 0 && of_part ? code : SL_EREFUSED, "reading from %s: %s", link->endpoint, text);
     comm->parts_count = 0;
     comm_answer(comm, why.code, &why);
 }

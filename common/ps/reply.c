@@ -78,6 +78,8 @@ int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t versio
             shard_find(queue->shard, ranges[i].variable, ranges[i].slice);
         const struct state_entry *entry =
             slice && slice->role != SLICE_GRAD ? state_find(state, slice->place->name) : NULL;
+        if (!entry && slice && slice->role == SLICE_TRAINER)
+            return err_set(err, SL_ENOENT, "%s: only trainers hold it", slice->place->name);
         if (!entry)
             return err_set(err, SL_EINVAL, "variable %u slice %u: no value of this server",
                            ranges[i].variable, ranges[i].slice);

@@ -38,7 +38,7 @@ void reply_queue_init(struct reply_queue *queue, struct reply_pool *pool, const 
                       uint32_t frame_bytes);
 void reply_queue_deinit(struct reply_queue *queue);
 // Checks and queues ranges of version (state's or the next). SL_EINVAL, SL_ENOENT (version gone or
-// too far).
+// too far; a value of trainers that this server has not loaded).
 int reply_queue_add(struct reply_queue *queue, uint32_t request, uint64_t version,
                     uint64_t incarnation, const struct message_range *ranges, size_t count,
                     struct err *err);

@@ -13,7 +13,7 @@
 #define CODE_LEAST (-64)                       // SL_E* codes of this and later releases
 #define INTERVAL_MS_MAX (24u * 3600 * 1000)
 #define DIGEST_BYTES_MAX 256
-#define SLICE_ROLES 3
+#define SLICE_ROLES 4
 
 // Where a check failed: the message's name and the error to fill.
 struct unpack {

@@ -3,23 +3,29 @@
 // read-only client: it takes no trainer id, joins no barrier, and reads one version while training
 // goes on.
 #include <stdio.h>
+#include <string.h>
 
 #include "common/api/comm_source.h"
 #include "common/api/job_config.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/ckpt/ckpt_progress.h"
 #include "common/ckpt/ckpt_report.h"
 #include "common/ckpt/ckpt_save.h"
 #include "common/ckpt/ckpt_source.h"
 #include "common/config/option.h"
+#include "common/program/slice_map.h"
 #include "common/ps/comm.h"
 #include "deploy/sluice/cmd.h"
 
 static int run(int argc, char **argv);
 static int pull(const struct option_set *options, struct err *err);
 static int save(struct comm *comm, const char *out, uint64_t step, struct err *err);
+static void tell_trainers_part(const struct comm *comm, const struct ckpt_source *source,
+                               uint64_t step);
+static void tell(const struct str_list *names, const char *what);
 static void on_waiting(void *self, const char *text);
 
 const struct cmd cmd_pull = {
@@ -91,6 +97,8 @@ static int save(struct comm *comm, const char *out, uint64_t step, struct err *e
     int rc = comm_source_new(comm, NULL, NULL, &source, err);
     if (rc == 0)
         rc = ckpt_save(source, out, &how, &saved, err);
+    if (rc == 0)
+        tell_trainers_part(comm, source, step);
     if (rc == 0) {
         char size[32];
         printf("pulled %s  step %llu  %zu variables %s\n", saved.path, (unsigned long long)step,
@@ -100,6 +108,44 @@ static int save(struct comm *comm, const char *out, uint64_t step, struct err *e
     comm_source_free(source);
     ckpt_progress_deinit(&progress);
     return rc;
+}
+
+// Values that only trainers hold: servers have them as they were loaded, or not at all.
+static void tell_trainers_part(const struct comm *comm, const struct ckpt_source *source,
+                               uint64_t step)
+{
+    const struct slice_map *map = comm_slices(comm);
+    const struct comm_welcome *welcome = comm_welcome(comm);
+    struct ckpt_progress loaded;
+    struct str_list absent = {0}, old = {0};
+    ckpt_progress_init(&loaded);
+    if (welcome->progress[0] && ckpt_progress_parse(welcome->progress, strlen(welcome->progress),
+                                                    "progress", &loaded, NULL) < 0)
+        loaded.step = 0;
+    for (size_t i = 0; i < map->vars_count; i++) {
+        if (map->vars[i]->role != SLICE_TRAINER)
+            continue;
+        bool here = false;
+        for (size_t k = 0; k < source->count && !here; k++)
+            here = str_eq(source->vars[k].name, map->vars[i]->name);
+        if (!here)
+            str_list_add(&absent, map->vars[i]->name);
+        else if ((uint64_t)loaded.step != step)
+            str_list_add(&old, map->vars[i]->name);
+    }
+    tell(&absent, "not in the folder, only trainers hold them (trainer 0's own saves have them)");
+    tell(&old, "as they were loaded; trainers hold newer ones (trainer 0's own saves have them)");
+    str_list_deinit(&absent);
+    str_list_deinit(&old);
+    ckpt_progress_deinit(&loaded);
+}
+
+static void tell(const struct str_list *names, const char *what)
+{
+    char *text = str_list_join(names, ", ");
+    if (names->count)
+        log_warn("%zu variable%s %s: %s", names->count, names->count == 1 ? "" : "s", what, text);
+    mem_free(text);
 }
 
 static void on_waiting(void *self, const char *text)

@@ -255,6 +255,34 @@ static void test_transpiler_slice_map_covers_everything(void **state)
     transpiler_free(t);
 }
 
+static void test_transpiler_lists_what_only_trainers_hold(void **state)
+{
+    (void)state;
+    struct program *main = small_program(), *startup = program_new();
+    add_var(program_block(main, 0), "statistics", 7, 1, true);
+    add_var(program_block(main, 0), "temporary", 7, 1, false);
+    add_var(program_block(main, 0), "unknown", -1, 1, true);
+    struct var_desc *frozen = block_var(program_block(main, 0), "statistics");
+    frozen->is_parameter = true;
+    const struct transpiler_job job = {.pservers = "a:1,b:2", .trainers = 2, .sync_mode = true};
+    struct transpiler *t = NULL;
+    struct err err = {0};
+    if (transpiler_new(NULL, &job, main, startup, &t, &err) < 0)
+        fail_msg("%s", err.text);
+    const struct slice_map *map = transpiler_slices(t);
+    const struct slice_var *held = slice_map_find(map, "statistics");
+    assert_non_null(held);
+    assert_int_equal(held->role, SLICE_TRAINER);
+    assert_string_equal(held->param, "statistics");
+    assert_int_equal(held->slices_count, 1);
+    assert_int_equal(held->slices[0].rows, 7);
+    assert_null(slice_map_find(map, "temporary"));
+    assert_null(slice_map_find(map, "unknown"));
+    transpiler_free(t);
+    program_free(main);
+    program_free(startup);
+}
+
 static void test_transpiler_names_are_not_taken_apart(void **state)
 {
     (void)state;
@@ -399,6 +427,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transpiler_equals_fluid),
         cmocka_unit_test(test_transpiler_slice_map_covers_everything),
+        cmocka_unit_test(test_transpiler_lists_what_only_trainers_hold),
         cmocka_unit_test(test_transpiler_names_are_not_taken_apart),
         cmocka_unit_test(test_transpiler_hash_name_is_stable_and_meets),
         cmocka_unit_test(test_transpiler_one_trainer_can_run),
