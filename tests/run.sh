@@ -18,7 +18,7 @@ parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(unit tidy integration sanitize valgrind)
 
 # What valgrind looks at: decoders and state machines, where a wrong byte hides best.
-valgrind_tests=(buf map fsutil option option_file tensor_io tensor program_pb program slice_map
+valgrind_tests=(buf map fsutil option option_file tensor_io tensor program program_text slice_map
     frame session message round step state shard store_local ckpt_manifest ckpt_save_load idx)
 # What runs with sanitizers as real processes (pytest -k): one of each kind.
 sanitized_integration='losses_fetches or resume_from_the_folder or two_servers_saved or
@@ -129,12 +129,13 @@ if ! make_build "$build" -Dwerror=true; then
     finish
 fi
 export SLUICE_BUILD=$build
-if [ -z "${SLUICE_GOLDENS:-}" ]; then
-    SLUICE_GOLDENS=$("$python" tests/goldens/unpack.py "$build") || broken "cannot unpack the goldens"
-fi
-export SLUICE_GOLDENS
 [ -n "${SLUICE_SHARED:-}" ] || [ ! -d ../shared ] || SLUICE_SHARED=$(cd ../shared && pwd)
 [ -z "${SLUICE_SHARED:-}" ] || export SLUICE_SHARED
+if [ -z "${SLUICE_GOLDENS:-}" ]; then
+    SLUICE_GOLDENS=$("$python" tests/goldens/unpack.py "$build" ${SLUICE_SHARED:+"$SLUICE_SHARED"}) ||
+        broken "cannot unpack the goldens"
+fi
+export SLUICE_GOLDENS
 
 if wanted unit; then
     title "unit tests, examples, simulator"

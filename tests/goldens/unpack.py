@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unpacks tests/data/goldens.tar.xz once into a folder, and prints where it is.
 
-    python3 tests/goldens/unpack.py BUILD_FOLDER      prints BUILD_FOLDER/goldens
+    python3 tests/goldens/unpack.py BUILD_FOLDER [SHARED]      prints BUILD_FOLDER/goldens
 
+Cases that the archive may not hold (see README.md) are linked in from SHARED/goldens when it is
+there, so that one folder has all that this machine has.
 Safe when several tests start at once: one unpacks beside and renames.
 """
 
@@ -39,6 +41,20 @@ def unpacked(build):
     return where
 
 
+def link_shared(where, shared):
+    """Links the cases of shared/goldens that where does not have."""
+    theirs = os.path.join(os.path.abspath(shared), 'goldens')
+    for name in sorted(os.listdir(theirs)) if os.path.isdir(theirs) else []:
+        link = os.path.join(where, name)
+        if os.path.islink(link) and not os.path.exists(link):
+            os.remove(link)
+        if os.path.isdir(os.path.join(theirs, name)) and not os.path.lexists(link):
+            try:
+                os.symlink(os.path.join(theirs, name), link)
+            except FileExistsError:
+                pass  # another process was first
+
+
 def _read(path):
     try:
         with open(path) as handle:
@@ -48,6 +64,9 @@ def _read(path):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    print(unpacked(os.path.abspath(sys.argv[1])))
+    folder = unpacked(os.path.abspath(sys.argv[1]))
+    if len(sys.argv) == 3:
+        link_shared(folder, sys.argv[2])
+    print(folder)

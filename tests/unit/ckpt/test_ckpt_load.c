@@ -426,11 +426,11 @@ static void test_recorded_saves_are_written_again_byte_for_byte(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char name[256];
         struct program *main_program;
-        struct scope *fresh = scope_new();
         struct str_list names = {0};
         struct ckpt_source *source;
         snprintf(name, sizeof name, "%s/main.pb", cases[i]);
         assert_int_equal(program_load(golden(name), &main_program, &err), 0);
+        struct scope *fresh = scope_new();
         snprintf(name, sizeof name, "%s/final", cases[i]);
         assert_int_equal(ckpt_load(golden(name), main_program, fresh, NULL, &report, &err), 0);
         ckpt_vars_saved(main_program, &names);

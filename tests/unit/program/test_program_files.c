@@ -38,7 +38,7 @@ static int visit(const char *path, const struct stat *st, int kind, struct FTW *
 static void collect(char *take_folder)
 {
     if (fsutil_is_dir(take_folder))
-        nftw(take_folder, visit, 16, FTW_PHYS);
+        nftw(take_folder, visit, 16, 0);
     mem_free(take_folder);
 }
 
