@@ -91,28 +91,30 @@ void broadcast_plan(const struct dims *x, const struct dims *y, int64_t axis, st
     }
 }
 
+bool broadcast_next(const struct broadcast *b, struct broadcast_at *at)
+{
+    at->out += b->d[b->rank - 1];
+    for (int i = b->rank - 2; i >= 0; i--) {
+        at->x += b->x[i];
+        at->y += b->y[i];
+        if (++at->index[i] < b->d[i])
+            return true;
+        at->x -= b->x[i] * b->d[i];
+        at->y -= b->y[i] * b->d[i];
+        at->index[i] = 0;
+    }
+    return false;
+}
+
 void broadcast_walk(const struct broadcast *b, int elem_bytes, void *out, const void *x,
                     const void *y, broadcast_row *row)
 {
     int last = b->rank - 1;
-    int64_t at[LIMIT_RANK] = {0}, x_at = 0, y_at = 0, out_at = 0;
+    struct broadcast_at at = {0};
     if (b->empty)
         return;
-    for (;;) {
-        row((char *)out + out_at * elem_bytes, (const char *)x + x_at * elem_bytes,
-            (const char *)y + y_at * elem_bytes, b->d[last], b->x[last], b->y[last]);
-        out_at += b->d[last];
-        int i = last - 1;
-        for (; i >= 0; i--) {
-            x_at += b->x[i];
-            y_at += b->y[i];
-            if (++at[i] < b->d[i])
-                break;
-            x_at -= b->x[i] * b->d[i];
-            y_at -= b->y[i] * b->d[i];
-            at[i] = 0;
-        }
-        if (i < 0)
-            return;
-    }
+    do {
+        row((char *)out + at.out * elem_bytes, (const char *)x + at.x * elem_bytes,
+            (const char *)y + at.y * elem_bytes, b->d[last], b->x[last], b->y[last]);
+    } while (broadcast_next(b, &at));
 }

@@ -25,6 +25,14 @@ bool broadcast_dims(const struct dims *x, const struct dims *y, int64_t axis, st
 void broadcast_plan(const struct dims *x, const struct dims *y, int64_t axis,
                     struct broadcast *out);
 
+// Where a run of n = d[rank-1] elements begins, in elements. Starts as {0}; broadcast_next goes to
+// the next run in memory order of out, false after the last. (A plan without elements has no runs.)
+struct broadcast_at {
+    int64_t out, x, y;
+    int64_t index[LIMIT_RANK];
+};
+bool broadcast_next(const struct broadcast *b, struct broadcast_at *at);
+
 // row(out, x, y, n, x_stride, y_stride): one innermost run of n elements.
 typedef void broadcast_row(void *out, const void *x, const void *y, int64_t n, int64_t x_stride,
                            int64_t y_stride);

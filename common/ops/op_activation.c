@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // Activations, element by element; shapes and LoD are X's. Let g = dOut, y = Out, [c] be 1 or 0.
 //
-//   relu              max(X, 0)                                   g [y > 0]
-//   relu6             min(max(X, 0), threshold)                   g [0 < y < threshold]
-//   brelu             min(max(X, t_min), t_max)                   g [t_min < X < t_max]
-//   leaky_relu        max(X, alpha X)                             g (y > 0 ? 1 : alpha)
-//   thresholded_relu  X [X > threshold]                           g [X > threshold]
-//   soft_relu         ln(1 + exp(min(max(X, -t), t)))             g (1 - exp(-y)) [-t < y < t]
-//   elu               max(X, 0) + min(alpha (e^X - 1), 0)         g (X > 0 ? 1 : alpha e^X)
-//   selu              scale (X > 0 ? X : alpha e^X - alpha)       g (y > 0 ? scale : y + scale alpha)
-//   sigmoid           s(X) = 1 / (1 + e^-X)                       g y (1 - y)
-//   logsigmoid        -max(-X, 0) - ln(1 + e^-|X|)                g s(-X)
-//   hard_sigmoid      min(max(slope X + offset, 0), 1)            g slope [0 < y < 1]
-//   swish             X s(beta X)                                 g (beta y + s(beta X) (1 - beta y))
-//   hard_swish        X min(max(X + offset, 0), threshold) / scale
+//   relu            max(X, 0)                                   g [y > 0]
+//   relu6           min(max(X, 0), threshold)                   g [0 < y < threshold]
+//   brelu           min(max(X, t_min), t_max)                   g [t_min < X < t_max]
+//   leaky_relu      max(X, alpha X)                             g (y > 0 ? 1 : alpha)
+//   thresholded_relu  X [X > threshold]                         g [X > threshold]
+//   soft_relu       ln(1 + exp(min(max(X, -t), t)))             g (1 - exp(-y)) [-t < y < t]
+//   elu             max(X, 0) + min(alpha (e^X - 1), 0)         g (X > 0 ? 1 : alpha e^X)
+//   selu            scale (X > 0 ? X : alpha e^X - alpha)       g (y > 0 ? scale : y + alpha scale)
+//   sigmoid         s(X) = 1 / (1 + e^-X)                       g y (1 - y)
+//   logsigmoid      -max(-X, 0) - ln(1 + e^-|X|)                g s(-X)
+//   hard_sigmoid    min(max(slope X + offset, 0), 1)            g slope [0 < y < 1]
+//   swish           X s(beta X)                                 g (beta y + s(beta X) (1 - beta y))
+//   hard_swish      X min(max(X + offset, 0), threshold) / scale
 //                     g [X + offset > 0] (2 X + offset) / scale below the threshold, g above
-//   gelu              X/2 (1 + erf(X / sqrt 2)), or with tanh(sqrt(2/pi) (X + 0.044715 X^3))
-//   tanh              tanh(X)                                     g (1 - y y)
-//   stanh             b tanh(a X)                                 g a b (1 - tanh(a X)^2)
-//   tanh_shrink       X - tanh(X)                                 g tanh(X)^2
-//   hard_shrink       X [|X| > threshold]                         g [|X| > threshold]
-//   softshrink        X -/+ lambda beyond +/- lambda, else 0      g [|X| > lambda]
-//   softplus          max(X, 0) + ln(1 + e^-|X|)                  g s(X)
-//   softsign          X / (1 + |X|)                               g / (1 + |X|)^2
+//   gelu            X/2 (1 + erf(X / sqrt 2)), or with tanh(sqrt(2/pi) (X + 0.044715 X^3))
+//   tanh            tanh(X)                                     g (1 - y y)
+//   stanh           b tanh(a X)                                 g a b (1 - tanh(a X)^2)
+//   tanh_shrink     X - tanh(X)                                 g tanh(X)^2
+//   hard_shrink     X [|X| > threshold]                         g [|X| > threshold]
+//   softshrink      X -/+ lambda beyond +/- lambda, else 0      g [|X| > lambda]
+//   softplus        max(X, 0) + ln(1 + e^-|X|)                  g s(X)
+//   softsign        X / (1 + |X|)                               g / (1 + |X|)^2
 //
-// In the order of operations that Fluid has, so that rounding is alike; but e^X that overflows spoils
-// nothing here, and NaN stays NaN (except where a gradient is switched off by a comparison).
+// In the order of operations that Fluid has, so that rounding is alike; but e^X that overflows
+// spoils nothing here, and NaN stays NaN (except where a gradient is switched off by a comparison).
 
 #include <stdint.h>
 #include <tgmath.h>
@@ -37,19 +37,9 @@
 #define AT_LEAST(x, low) ((x) < (low) ? (low) : (x))
 #define AT_MOST(x, high) ((x) > (high) ? (high) : (x))
 
-static double exp_f64(double x)
-{
-    return exp(x);
-}
-
-static double tanh_f64(double x)
-{
-    return tanh(x);
-}
-
-#define EXP(x) _Generic((x), float: vmath_exp, double: exp_f64)(x)
-#define TANH(x) _Generic((x), float: vmath_tanh, double: tanh_f64)(x)
-#define BY_TYPE(name, x) _Generic((x), float: name##_f32, double: name##_f64)
+#define EXP(x) VMATH_EXP(x)
+#define TANH(x) VMATH_TANH(x)
+#define BY_TYPE(name, x) _Generic((x), float : name##_f32, double : name##_f64)
 
 #define SQRT_2_OVER_PI 0.79788456080286535588
 #define ONE_OVER_SQRT_2 0.70710678118654752440
@@ -113,18 +103,18 @@ DEFINE_HELPERS(double, f64)
 FAST(relu, y, x < 0 ? 0 : x, g *IS(y > 0))
 FAST(relu6, y, AT_MOST(AT_LEAST(x, 0), p), g *IS((y > 0) & (y < p)))
 FAST(brelu, x, AT_MOST(AT_LEAST(x, p), q), g *IS((x > p) & (x < q)))
-FAST(leaky_relu, y, AT_LEAST(x, p *x), g *(p * IS(y <= 0) + IS(y > 0)))
+FAST(leaky_relu, y, AT_LEAST(x, p *x), g *(p *IS(y <= 0) + IS(y > 0)))
 FAST(thresholded_relu, x, IS(x > p) * x, g *IS(x > p))
 SLOW(soft_relu, y, log(1 + EXP(AT_MOST(AT_LEAST(x, -p), p))),
      g *(1 - EXP(-y)) * IS((y > -p) & (y < p)))
-FAST(elu, x, AT_LEAST(x, 0) + AT_MOST(p * (EXP(x) - 1), 0), x > 0 ? g : g *p *EXP(x))
-FAST(selu, y, x > 0 ? p *x : p *q *EXP(x) - p * q, y <= 0 ? g *(y + p * q) : g *p)
+FAST(elu, x, AT_LEAST(x, 0) + AT_MOST(p * (EXP(x) - 1), 0), x > 0 ? g : g * p * EXP(x))
+FAST(selu, y, x > 0 ? p * x : p * q * EXP(x) - p * q, y <= 0 ? g * (y + p * q) : g * p)
 FAST(sigmoid, y, 1 / (1 + EXP(-x)), g *y *(1 - y))
 SLOW(logsigmoid, x, -BY_TYPE(softplus_at, x)(-x), g *BY_TYPE(sigmoid_at, x)(-x))
-FAST(hard_sigmoid, y, AT_MOST(AT_LEAST(x * p + q, 0), 1), g *IS((y > 0) & (y < 1)) * p)
+FAST(hard_sigmoid, y, AT_MOST(AT_LEAST(x *p + q, 0), 1), g *IS((y > 0) & (y < 1)) * p)
 FAST(swish, x, x / (1 + EXP(-p * x)), g *BY_TYPE(swish_slope, x)(x, p))
 FAST(hard_swish, x, x *AT_MOST(AT_LEAST(x + r, 0), p) / q,
-     x + r >= p ? g : g *IS(x + r > 0) * (2 * x + r) / q)
+     x + r >= p ? g : g * IS(x + r > 0) * (2 * x + r) / q)
 SLOW(gelu, x, x *(num)0.5 * (1 + erf(x * (num)ONE_OVER_SQRT_2)), g *BY_TYPE(gelu_slope, x)(x))
 FAST(gelu_approximate, x, BY_TYPE(gelu_tanh, x)(x), g *BY_TYPE(gelu_tanh_slope, x)(x))
 FAST(tanh, y, TANH(x), g *(1 - y * y))
@@ -140,31 +130,33 @@ static const struct op_attr_def brelu_attrs[] = {
     OP_ATTR_FLOAT("t_min", 0), OP_ATTR_FLOAT("t_max", 24), {.name = NULL}};
 static const struct op_attr_def leaky_relu_attrs[] = {
     OP_ATTR_FLOAT("alpha", 0.02f), OP_ATTR_BOOL("use_mkldnn", 0), {.name = NULL}};
-static const struct op_attr_def thresholded_relu_attrs[] = {
-    OP_ATTR_FLOAT("threshold", 1), {.name = NULL}};
-static const struct op_attr_def soft_relu_attrs[] = {
-    OP_ATTR_FLOAT("threshold", 40), {.name = NULL}};
+static const struct op_attr_def thresholded_relu_attrs[] = {OP_ATTR_FLOAT("threshold", 1),
+                                                            {.name = NULL}};
+static const struct op_attr_def soft_relu_attrs[] = {OP_ATTR_FLOAT("threshold", 40),
+                                                     {.name = NULL}};
 static const struct op_attr_def elu_attrs[] = {OP_ATTR_FLOAT("alpha", 1), {.name = NULL}};
 static const struct op_attr_def selu_attrs[] = {
     OP_ATTR_FLOAT("scale", 1.0507009873554804934193349852946f),
-    OP_ATTR_FLOAT("alpha", 1.6732632423543772848170429916717f), {.name = NULL}};
+    OP_ATTR_FLOAT("alpha", 1.6732632423543772848170429916717f),
+    {.name = NULL}};
 static const struct op_attr_def hard_sigmoid_attrs[] = {
     OP_ATTR_FLOAT("slope", 0.2f), OP_ATTR_FLOAT("offset", 0.5), {.name = NULL}};
 static const struct op_attr_def swish_attrs[] = {
     OP_ATTR_FLOAT("beta", 1), OP_ATTR_BOOL("use_mkldnn", 0), {.name = NULL}};
-static const struct op_attr_def hard_swish_attrs[] = {
-    OP_ATTR_FLOAT("threshold", 6), OP_ATTR_FLOAT("scale", 6), OP_ATTR_FLOAT("offset", 3),
-    {.name = NULL}};
+static const struct op_attr_def hard_swish_attrs[] = {OP_ATTR_FLOAT("threshold", 6),
+                                                      OP_ATTR_FLOAT("scale", 6),
+                                                      OP_ATTR_FLOAT("offset", 3),
+                                                      {.name = NULL}};
 static const struct op_attr_def stanh_attrs[] = {
     OP_ATTR_FLOAT("scale_a", 0.67f), OP_ATTR_FLOAT("scale_b", 1.7159f), {.name = NULL}};
-static const struct op_attr_def hard_shrink_attrs[] = {
-    OP_ATTR_FLOAT("threshold", 0.5), {.name = NULL}};
-static const struct op_attr_def softshrink_attrs[] = {
-    OP_ATTR_FLOAT("lambda", 0.5), {.name = NULL}};
+static const struct op_attr_def hard_shrink_attrs[] = {OP_ATTR_FLOAT("threshold", 0.5),
+                                                       {.name = NULL}};
+static const struct op_attr_def softshrink_attrs[] = {OP_ATTR_FLOAT("lambda", 0.5), {.name = NULL}};
 enum { GELU_APPROXIMATE };
-static const struct op_attr_def gelu_attrs[] = {
-    OP_ATTR_BOOL("approximate", 0), OP_ATTR_BOOL("use_mkldnn", 0), OP_ATTR_BOOL("use_cudnn", 0),
-    {.name = NULL}};
+static const struct op_attr_def gelu_attrs[] = {OP_ATTR_BOOL("approximate", 0),
+                                                OP_ATTR_BOOL("use_mkldnn", 0),
+                                                OP_ATTR_BOOL("use_cudnn", 0),
+                                                {.name = NULL}};
 
 UNARY_KERNELS(relu)
 UNARY_KERNELS(relu6)

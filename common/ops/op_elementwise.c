@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// add, sub, mul of two tensors under Fluid's broadcast rule (broadcast.h).
+// Arithmetic of two tensors under Fluid's broadcast rule (broadcast.h). g = dOut.
 //
-//   add   Out = X + Y     dX = dOut           dY = dOut
-//   sub   Out = X - Y     dX = dOut           dY = -dOut
-//   mul   Out = X Y       dX = dOut Y         dY = dOut X
+//   add       X + Y            dX = g                dY = g
+//   sub       X - Y            dX = g                dY = -g
+//   mul       X Y              dX = g Y              dY = g X
+//   div       X / Y            dX = g / Y            dY = -g Out / Y
+//   max       X > Y ? X : Y    dX = g [X > Y]        dY = g [X <= Y]
+//   min       X < Y ? X : Y    dX = g [X < Y]        dY = g [X >= Y]
+//   pow       X^Y              dX = g Y X^(Y-1)      dY = g ln(X) X^Y
+//   mod       integers: the remainder with X's sign; else with Y's sign     no gradient
+//   floordiv  integers, rounded towards 0                                   no gradient
+//   minus     X - Y of equal shapes; its gradients are scale ops
 //
-// A gradient of an operand that was repeated is the sum over its repetitions, added in memory order
-// of dOut (a run along the last dimension that folds into one number: in OP_LANES partial sums). A
-// gradient nobody asks for is not computed. Out may be X's own memory.
+// Gradients sum over repetitions (binary.h). Integers wrap; they may not be divided by 0. Powers of
+// integers are computed in double; what does not fit is the smallest integer.
 
-#include <string.h>
+#include <stdint.h>
+#include <tgmath.h>
 
-#include "common/base/assert.h"
 #include "common/base/err.h"
-#include "common/ops/broadcast.h"
-#include "common/ops/op.h"
-#include "common/ops/op_clones.h"
+#include "common/base/mem.h"
+#include "common/ops/binary.h"
+#include "common/program/op_desc.h"
 
-extern const struct op_def op_elementwise_add, op_elementwise_add_grad;
-extern const struct op_def op_elementwise_sub, op_elementwise_sub_grad;
-extern const struct op_def op_elementwise_mul, op_elementwise_mul_grad;
-
-enum { ELEMENTWISE_AXIS };
 static const struct op_attr_def elementwise_attrs[] = {
     OP_ATTR_INT("axis", -1),
     OP_ATTR_BOOL("use_mkldnn", 0),
@@ -30,253 +31,210 @@ static const struct op_attr_def elementwise_attrs[] = {
     {.name = NULL},
 };
 
-enum { ELEMENTWISE_X, ELEMENTWISE_Y, ELEMENTWISE_DOUT };
-enum { ELEMENTWISE_DX, ELEMENTWISE_DY };
-static const struct op_slot_def elementwise_inputs[] = {{"X", 0}, {"Y", 0}, {NULL, 0}};
-static const struct op_slot_def elementwise_outputs[] = {{"Out", 0}, {NULL, 0}};
-static const struct op_slot_def elementwise_grad_inputs[] = {
-    {"X", 0}, {"Y", 0}, {"Out@GRAD", 0}, {NULL, 0}};
-static const struct op_slot_def elementwise_grad_outputs[] = {
-    {"X@GRAD", OP_SLOT_OPTIONAL}, {"Y@GRAD", OP_SLOT_OPTIONAL}, {NULL, 0}};
+#define PLAIN
+#define FLOATS(DEFINE, CLONES, NAME, EXPR)                                                         \
+    DEFINE(CLONES, NAME, float, f32, EXPR)                                                         \
+    DEFINE(CLONES, NAME, double, f64, EXPR)
+#define INTEGERS(DEFINE, NAME, EXPR)                                                               \
+    DEFINE(PLAIN, NAME, int32_t, i32, EXPR)                                                        \
+    DEFINE(PLAIN, NAME, int64_t, i64, EXPR)
+#define NUMBERS_ALL(DEFINE, NAME, EXPR)                                                            \
+    FLOATS(DEFINE, OP_CLONES, NAME, EXPR)                                                          \
+    INTEGERS(DEFINE, NAME, EXPR)
+#define GRAD_X(CLONES, NAME, T, S, EXPR) BINARY_GRAD(CLONES, NAME, x, T, S, EXPR)
+#define GRAD_Y(CLONES, NAME, T, S, EXPR) BINARY_GRAD(CLONES, NAME, y, T, S, EXPR)
+#define ROW(CLONES, NAME, T, S, EXPR) BINARY_ROW(CLONES, NAME, T, T, S, EXPR)
 
-// Runs of the forward pass; strides are 0 or 1.
-#define DEFINE_ROW(NAME, T, S, EXPR)                                                               \
-    OP_CLONES static void NAME##_row_##S(void *out_, const void *x_, const void *y_, int64_t n,    \
-                                         int64_t x_stride, int64_t y_stride)                       \
+// Divisions that never trap: the divisor is not 0, but may be -1.
+static inline int32_t quotient_i32(int32_t a, int32_t b)
+{
+    return b == -1 ? -a : a / b;
+}
+
+static inline int64_t quotient_i64(int64_t a, int64_t b)
+{
+    return b == -1 ? -a : a / b;
+}
+
+#define QUOTIENT(a, b) _Generic((a), int32_t : quotient_i32, int64_t : quotient_i64)(a, b)
+
+#define POWER(a, b) pow((double)(a), (double)(b))
+
+NUMBERS_ALL(ROW, add, a + b)
+NUMBERS_ALL(ROW, sub, a - b)
+NUMBERS_ALL(ROW, mul, a *b)
+FLOATS(ROW, OP_CLONES, div, a / b)
+INTEGERS(ROW, div, QUOTIENT(a, b))
+NUMBERS_ALL(ROW, max, a > b ? a : b)
+NUMBERS_ALL(ROW, min, a < b ? a : b)
+FLOATS(ROW, PLAIN, pow, pow(a, b))
+INTEGERS(ROW, pow, NUMBER_TO_INTEGER(a, POWER(a, b)))
+FLOATS(ROW, PLAIN, mod, fmod(b + fmod(a, b), b))
+INTEGERS(ROW, mod, b == -1 ? 0 : a % b)
+
+NUMBERS_ALL(BINARY_GRAD_OF_DOUT, same, g)
+NUMBERS_ALL(BINARY_GRAD_OF_DOUT, negated, -g)
+NUMBERS_ALL(GRAD_X, mul_x, g *b)
+NUMBERS_ALL(GRAD_Y, mul_y, g *a)
+FLOATS(GRAD_X, OP_CLONES, div_x, g / b)
+FLOATS(GRAD_Y, OP_CLONES, div_y, -g *o / b)
+INTEGERS(GRAD_X, div_x, QUOTIENT(g, b))
+INTEGERS(GRAD_Y, div_y, QUOTIENT(-g *o, b))
+NUMBERS_ALL(GRAD_X, max_x, g *(num)(a > b ? 1 : 0))
+NUMBERS_ALL(GRAD_Y, max_y, g *(num)(a <= b ? 1 : 0))
+NUMBERS_ALL(GRAD_X, min_x, g *(num)(a < b ? 1 : 0))
+NUMBERS_ALL(GRAD_Y, min_y, g *(num)(a >= b ? 1 : 0))
+FLOATS(GRAD_X, PLAIN, pow_x, g *b *pow(a, b - 1))
+FLOATS(GRAD_Y, PLAIN, pow_y, g *log(a) * pow(a, b))
+INTEGERS(GRAD_X, pow_x, NUMBER_TO_INTEGER(a, (double)(g *b) * POWER(a, b - 1)))
+INTEGERS(GRAD_Y, pow_y, NUMBER_TO_INTEGER(a, (double)g *log((double)a) * POWER(a, b)))
+
+// Refuses 0 in an integer Y.
+static int check_divisors(struct op_ctx *ctx)
+{
+    const struct tensor *y = op_in(ctx, BINARY_Y);
+    uint64_t n = tensor_count(y);
+    for (uint64_t i = 0; i < n; i++)
+        if ((y->dtype == DTYPE_INT32 && tensor_i32(y)[i] == 0) ||
+            (y->dtype == DTYPE_INT64 && tensor_i64(y)[i] == 0))
+            return err_set(ctx->err, SL_EINVAL,
+                           "element %llu of Y is 0: integers are not divided by it",
+                           (unsigned long long)i);
+    return 0;
+}
+
+#define FORWARD(NAME, CHECK)                                                                       \
+    static int NAME##_forward(struct op_ctx *ctx)                                                  \
     {                                                                                              \
-        T *out = out_;                                                                             \
-        const T *x = x_, *y = y_;                                                                  \
-        if (x_stride && y_stride) {                                                                \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                T a = x[i], b = y[i];                                                              \
-                out[i] = EXPR;                                                                     \
-            }                                                                                      \
-        } else if (x_stride) {                                                                     \
-            T b = y[0];                                                                            \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                T a = x[i];                                                                        \
-                out[i] = EXPR;                                                                     \
-            }                                                                                      \
-        } else {                                                                                   \
-            T a = x[0];                                                                            \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                T b = y[i * y_stride];                                                             \
-                out[i] = EXPR;                                                                     \
-            }                                                                                      \
-        }                                                                                          \
+        static const struct binary_rows rows = BINARY_ALL(NAME##_row);                             \
+        int rc = CHECK(ctx);                                                                       \
+        return rc < 0 ? rc : binary_forward(ctx, &rows);                                           \
     }
-
-// Runs of a folded gradient: "x" is the sum (read and written through x_, so out_ is dOut, only
-// read). EXPR is made of g = dOut and b = the other operand.
-#define DEFINE_FOLD(NAME, T, S, EXPR)                                                              \
-    OP_CLONES static void NAME##_fold_##S(void *dout_, const void *sum_, const void *y_,           \
-                                          int64_t n, int64_t sum_stride, int64_t y_stride)         \
+#define BACKWARD(NAME, X_GRAD, Y_GRAD, CHECK)                                                      \
+    static int NAME##_backward(struct op_ctx *ctx)                                                 \
     {                                                                                              \
-        const T *dout = dout_, *y = y_;                                                            \
-        T *sum = (T *)(uintptr_t)sum_;                                                             \
-        if (sum_stride) {                                                                          \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                T g = dout[i], b = y[i * y_stride];                                                \
-                sum[i] += EXPR;                                                                    \
-                (void)b;                                                                           \
-            }                                                                                      \
-            return;                                                                                \
-        }                                                                                          \
-        T lanes[OP_LANES] = {0}, total = 0;                                                        \
-        int64_t i = 0;                                                                             \
-        for (; i + OP_LANES <= n; i += OP_LANES)                                                   \
-            for (int64_t l = 0; l < OP_LANES; l++) {                                               \
-                T g = dout[i + l], b = y[(i + l) * y_stride];                                      \
-                lanes[l] += EXPR;                                                                  \
-                (void)b;                                                                           \
-            }                                                                                      \
-        for (; i < n; i++) {                                                                       \
-            T g = dout[i], b = y[i * y_stride];                                                    \
-            lanes[i % OP_LANES] += EXPR;                                                           \
-            (void)b;                                                                               \
-        }                                                                                          \
-        for (int64_t l = 0; l < OP_LANES; l++)                                                     \
-            total += lanes[l];                                                                     \
-        sum[0] += total;                                                                           \
+        static const struct binary_grads dx = BINARY_ALL(X_GRAD##_grad);                           \
+        static const struct binary_grads dy = BINARY_ALL(Y_GRAD##_grad);                           \
+        int rc = CHECK(ctx);                                                                       \
+        return rc < 0 ? rc : binary_backward(ctx, &dx, &dy);                                       \
     }
+#define UNCHECKED(ctx) 0
 
-#define DEFINE_ELEMENTWISE(T, S)                                                                   \
-    DEFINE_ROW(add, T, S, a + b)                                                                   \
-    DEFINE_ROW(sub, T, S, a - b)                                                                   \
-    DEFINE_ROW(mul, T, S, a *b)                                                                    \
-    DEFINE_ROW(first, T, S, ((void)b, a))                                                          \
-    DEFINE_ROW(negated, T, S, ((void)b, -a))                                                       \
-    DEFINE_FOLD(first, T, S, g)                                                                    \
-    DEFINE_FOLD(negated, T, S, -g)                                                                 \
-    DEFINE_FOLD(mul, T, S, g *b)
+FORWARD(add, UNCHECKED)
+FORWARD(sub, UNCHECKED)
+FORWARD(mul, UNCHECKED)
+FORWARD(div, check_divisors)
+FORWARD(max, UNCHECKED)
+FORWARD(min, UNCHECKED)
+FORWARD(pow, UNCHECKED)
+FORWARD(mod, check_divisors)
+BACKWARD(add, same, same, UNCHECKED)
+BACKWARD(sub, same, negated, UNCHECKED)
+BACKWARD(mul, mul_x, mul_y, UNCHECKED)
+BACKWARD(div, div_x, div_y, check_divisors)
+BACKWARD(max, max_x, max_y, UNCHECKED)
+BACKWARD(min, min_x, min_y, UNCHECKED)
+BACKWARD(pow, pow_x, pow_y, UNCHECKED)
 
-DEFINE_ELEMENTWISE(float, f32)
-DEFINE_ELEMENTWISE(double, f64)
-DEFINE_ELEMENTWISE(int32_t, i32)
-DEFINE_ELEMENTWISE(int64_t, i64)
-
-// One row function for each element type.
-struct by_dtype {
-    broadcast_row *f32, *f64, *i32, *i64;
-};
-#define BY_DTYPE(NAME) {NAME##_f32, NAME##_f64, NAME##_i32, NAME##_i64}
-static const struct by_dtype add_row = BY_DTYPE(add_row), sub_row = BY_DTYPE(sub_row),
-                             mul_row = BY_DTYPE(mul_row);
-static const struct by_dtype first_row = BY_DTYPE(first_row), negated_row = BY_DTYPE(negated_row);
-static const struct by_dtype first_fold = BY_DTYPE(first_fold),
-                             negated_fold = BY_DTYPE(negated_fold), mul_fold = BY_DTYPE(mul_fold);
-
-static broadcast_row *pick(const struct by_dtype *rows, enum dtype dtype)
+static int floordiv_forward(struct op_ctx *ctx)
 {
-    switch (dtype) {
-    case DTYPE_FP32:
-        return rows->f32;
-    case DTYPE_FP64:
-        return rows->f64;
-    case DTYPE_INT32:
-        return rows->i32;
-    case DTYPE_INT64:
-        return rows->i64;
-    default:
-        return NULL;
-    }
+    static const struct binary_rows rows = {{NULL, NULL, div_row_i32, div_row_i64}};
+    int rc = check_divisors(ctx);
+    return rc < 0 ? rc : binary_forward(ctx, &rows);
 }
 
-static int elementwise_infer(struct op_shape *shape)
-{
-    const struct op_var_dims *x = op_shape_in(shape, ELEMENTWISE_X, 0),
-                             *y = op_shape_in(shape, ELEMENTWISE_Y, 0);
-    char x_text[DIMS_TEXT_MAX], y_text[DIMS_TEXT_MAX];
-    struct dims out;
-    if (!broadcast_dims(&x->dims, &y->dims, shape->attr[ELEMENTWISE_AXIS]->i, &out))
-        return err_set(shape->err, SL_EMISMATCH, "Y %s does not go along X %s from axis %lld",
-                       dims_format(&y->dims, y_text), dims_format(&x->dims, x_text),
-                       (long long)shape->attr[ELEMENTWISE_AXIS]->i);
-    op_shape_set(shape, 0, 0, &out, x->dtype, x->dims.rank >= y->dims.rank ? x : y);
-    return 0;
-}
-
-static int elementwise_grad_infer(struct op_shape *shape)
-{
-    const struct op_var_dims *x = op_shape_in(shape, ELEMENTWISE_X, 0),
-                             *y = op_shape_in(shape, ELEMENTWISE_Y, 0);
-    const struct op_var_dims *dout = op_shape_in(shape, ELEMENTWISE_DOUT, 0);
-    struct dims out;
-    bool fits = broadcast_dims(&x->dims, &y->dims, shape->attr[ELEMENTWISE_AXIS]->i, &out) &&
-                out.rank == dout->dims.rank;
-    for (int i = 0; fits && i < out.rank; i++)
-        fits = op_dims_fit(out.d[i], dout->dims.d[i]);
-    if (!fits)
-        return err_set(shape->err, SL_EMISMATCH, "Out@GRAD has not the shape of X and Y together");
-    op_shape_default(shape);
-    return 0;
-}
-
-static int elementwise_forward(struct op_ctx *ctx, const struct by_dtype *rows)
-{
-    const struct tensor *x = op_in(ctx, ELEMENTWISE_X), *y = op_in(ctx, ELEMENTWISE_Y);
-    struct tensor *out = op_out(ctx, 0);
-    broadcast_row *row = pick(rows, x->dtype);
-    struct broadcast b;
-    if (row == NULL)
-        return op_bad_dtype(ctx, (int)x->dtype);
-    if (x->dtype != y->dtype)
-        return err_set(ctx->err, SL_EMISMATCH, "X is %s but Y is %s", dtype_name((int)x->dtype),
-                       dtype_name((int)y->dtype));
-    broadcast_plan(&x->dims, &y->dims, ctx->attr[ELEMENTWISE_AXIS]->i, &b);
-    broadcast_walk(&b, (int)dtype_bytes(x->dtype), out->data, x->data, y->data, row);
-    return 0;
-}
-
-static int add_forward(struct op_ctx *ctx)
-{
-    return elementwise_forward(ctx, &add_row);
-}
-
-static int sub_forward(struct op_ctx *ctx)
-{
-    return elementwise_forward(ctx, &sub_row);
-}
-
-static int mul_forward(struct op_ctx *ctx)
-{
-    return elementwise_forward(ctx, &mul_row);
-}
-
-// The gradient of the operand that b calls x; other is the operand it calls y. Without repetition
-// it is the forward-like run over (dOut, other); else a fold over dOut.
-static void operand_grad(const struct broadcast *b, struct tensor *grad, const struct tensor *dout,
-                         const struct tensor *other, const struct by_dtype *rows,
-                         const struct by_dtype *folds)
-{
-    int bytes = (int)dtype_bytes(dout->dtype);
-    if (!b->x_repeats) {
-        broadcast_walk(b, bytes, grad->data, dout->data, other->data, pick(rows, dout->dtype));
-        return;
-    }
-    memset(grad->data, 0, tensor_bytes(grad));
-    broadcast_walk(b, bytes, dout->data, grad->data, other->data, pick(folds, dout->dtype));
-}
-
-static int elementwise_backward(struct op_ctx *ctx, const struct by_dtype *dx_rows,
-                                const struct by_dtype *dx_folds, const struct by_dtype *dy_rows,
-                                const struct by_dtype *dy_folds)
-{
-    const struct tensor *x = op_in(ctx, ELEMENTWISE_X), *y = op_in(ctx, ELEMENTWISE_Y);
-    const struct tensor *dout = op_in(ctx, ELEMENTWISE_DOUT);
-    struct tensor *dx = op_out(ctx, ELEMENTWISE_DX), *dy = op_out(ctx, ELEMENTWISE_DY);
-    struct broadcast b;
-    if (pick(dx_rows, dout->dtype) == NULL)
-        return op_bad_dtype(ctx, (int)dout->dtype);
-    if (x->dtype != dout->dtype || y->dtype != dout->dtype)
-        return err_set(ctx->err, SL_EMISMATCH, "X, Y and Out@GRAD have different element types");
-    if (dx != NULL) {
-        broadcast_plan(&x->dims, &y->dims, ctx->attr[ELEMENTWISE_AXIS]->i, &b);
-        operand_grad(&b, dx, dout, y, dx_rows, dx_folds);
-    }
-    if (dy != NULL) {
-        broadcast_plan(&y->dims, &x->dims, ctx->attr[ELEMENTWISE_AXIS]->i, &b);
-        operand_grad(&b, dy, dout, x, dy_rows, dy_folds);
-    }
-    return 0;
-}
-
-static int add_backward(struct op_ctx *ctx)
-{
-    return elementwise_backward(ctx, &first_row, &first_fold, &first_row, &first_fold);
-}
-
-static int sub_backward(struct op_ctx *ctx)
-{
-    return elementwise_backward(ctx, &first_row, &first_fold, &negated_row, &negated_fold);
-}
-
-static int mul_backward(struct op_ctx *ctx)
-{
-    return elementwise_backward(ctx, &mul_row, &mul_fold, &mul_row, &mul_fold);
-}
-
-#define ELEMENTWISE_OP(NAME)                                                                       \
+#define FORWARD_OP(NAME, ...)                                                                      \
+    extern const struct op_def op_elementwise_##NAME;                                              \
     const struct op_def op_elementwise_##NAME = {                                                  \
         .type = "elementwise_" #NAME,                                                              \
-        .inputs = elementwise_inputs,                                                              \
-        .outputs = elementwise_outputs,                                                            \
+        .inputs = binary_inputs,                                                                   \
+        .outputs = binary_outputs,                                                                 \
         .attrs = elementwise_attrs,                                                                \
-        .grad = {.type = "elementwise_" #NAME "_grad",                                             \
-                 .inputs = "X Y Out@GRAD",                                                         \
-                 .outputs = "X@GRAD Y@GRAD"},                                                      \
-        .infer_shape = elementwise_infer,                                                          \
+        __VA_ARGS__,                                                                               \
+        .infer_shape = binary_infer,                                                               \
         .kernel = NAME##_forward,                                                                  \
-    };                                                                                             \
+    };
+#define OP(NAME, GRAD_SLOTS, GRAD_INPUTS)                                                          \
+    FORWARD_OP(NAME, .grad = {.type = "elementwise_" #NAME "_grad",                                \
+                              .inputs = GRAD_INPUTS,                                               \
+                              .outputs = "X@GRAD Y@GRAD"})                                         \
+    extern const struct op_def op_elementwise_##NAME##_grad;                                       \
     const struct op_def op_elementwise_##NAME##_grad = {                                           \
         .type = "elementwise_" #NAME "_grad",                                                      \
-        .inputs = elementwise_grad_inputs,                                                         \
-        .outputs = elementwise_grad_outputs,                                                       \
+        .inputs = GRAD_SLOTS,                                                                      \
+        .outputs = binary_grad_outputs,                                                            \
         .attrs = elementwise_attrs,                                                                \
-        .infer_shape = elementwise_grad_infer,                                                     \
+        .infer_shape = binary_grad_infer,                                                          \
         .kernel = NAME##_backward,                                                                 \
     };
 
-ELEMENTWISE_OP(add)
-ELEMENTWISE_OP(sub)
-ELEMENTWISE_OP(mul)
+OP(add, binary_grad_inputs, "X Y Out@GRAD")
+OP(sub, binary_grad_inputs, "X Y Out@GRAD")
+OP(mul, binary_grad_inputs, "X Y Out@GRAD")
+OP(div, binary_grad_inputs_with_out, "X Y Out Out@GRAD")
+OP(max, binary_grad_inputs, "X Y Out@GRAD")
+OP(min, binary_grad_inputs, "X Y Out@GRAD")
+OP(pow, binary_grad_inputs, "X Y Out@GRAD")
+FORWARD_OP(mod, .grad = {.type = NULL})
+FORWARD_OP(floordiv, .grad = {.type = NULL})
+
+// ---- minus
+
+static const struct op_attr_def minus_attrs[] = {
+    {.name = "axis", .type = ATTR_INT, .number = -1, .kernel_only = true}, {.name = NULL}};
+
+static int minus_infer(struct op_shape *shape)
+{
+    const struct op_var_dims *x = op_shape_in(shape, BINARY_X, 0);
+    const struct op_var_dims *y = op_shape_in(shape, BINARY_Y, 0);
+    char x_text[DIMS_TEXT_MAX], y_text[DIMS_TEXT_MAX];
+    bool fits = x->dims.rank == y->dims.rank;
+    for (int i = 0; fits && i < x->dims.rank; i++)
+        fits = op_dims_fit(x->dims.d[i], y->dims.d[i]);
+    if (!fits)
+        return err_set(shape->err, SL_EMISMATCH, "X is %s but Y %s: they must have one shape",
+                       dims_format(&x->dims, x_text), dims_format(&y->dims, y_text));
+    op_shape_copy(shape, 0, 0, x);
+    return 0;
+}
+
+static int minus_forward(struct op_ctx *ctx)
+{
+    static const struct binary_rows rows = {{sub_row_f32, sub_row_f64}};
+    return binary_forward(ctx, &rows);
+}
+
+// dX and dY are dOut scaled by 1 and by -1.
+static int minus_grad(const struct op_desc *forward, struct op_desc **out, int out_max)
+{
+    const char *dout = op_desc_output1(forward, "Out");
+    int count = 0;
+    if (dout == NULL || out_max < 2)
+        return SL_EINVAL;
+    for (int k = 0; k < 2; k++) {
+        const char *operand = op_desc_input1(forward, k == 0 ? "X" : "Y");
+        if (operand == NULL)
+            continue;
+        char *from = mem_must_printf("%s" GRAD_SUFFIX, dout);
+        char *to = mem_must_printf("%s" GRAD_SUFFIX, operand);
+        struct op_desc *op = op_desc_new("scale");
+        op_desc_add_input(op, "X", from);
+        op_desc_add_output(op, "Out", to);
+        mem_free(from);
+        mem_free(to);
+        op_desc_set_float(op, "scale", k == 0 ? 1 : -1);
+        out[count++] = op;
+    }
+    return count;
+}
+
+extern const struct op_def op_elementwise_minus;
+const struct op_def op_elementwise_minus = {
+    .type = "minus",
+    .inputs = binary_inputs,
+    .outputs = binary_outputs,
+    .attrs = minus_attrs,
+    .grad = {.make = minus_grad},
+    .infer_shape = minus_infer,
+    .kernel = minus_forward,
+};

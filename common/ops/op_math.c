@@ -24,27 +24,20 @@
 #include "common/program/op_desc.h"
 
 #define PLAIN
-// The number of two floating types that a condition is.
 #define IS(condition) ((condition) ? 1 : 0)
-#define EXP(x) _Generic((x), float: vmath_exp, double: exp_f64)(x)
-
-static double exp_f64(double x)
-{
-    return exp(x);
-}
-
+#define EXP(x) VMATH_EXP(x)
 #define TWO_OVER_SQRT_PI 1.12837916709551257390
 
 UNARY_FLOATS(OP_CLONES, abs, x, fabs(x), g *(num)(IS(x > 0) - IS(x < 0)))
 UNARY_FLOATS(PLAIN, acos, x, acos(x), -g / sqrt(1 - x * x))
 UNARY_FLOATS(PLAIN, asin, x, asin(x), g / sqrt(1 - x * x))
 UNARY_FLOATS(PLAIN, atan, x, atan(x), g / (1 + x * x))
-UNARY_FLOATS(PLAIN, cos, x, cos(x), -g * sin(x))
-UNARY_FLOATS(PLAIN, erf, x, erf(x), g *(num)TWO_OVER_SQRT_PI *EXP(-x * x))
+UNARY_FLOATS(PLAIN, cos, x, cos(x), -g *sin(x))
+UNARY_FLOATS(PLAIN, erf, x, erf(x), g *(num)TWO_OVER_SQRT_PI *EXP(-x *x))
 UNARY_FLOATS(OP_CLONES, exp, y, EXP(x), g *y)
 UNARY_FLOATS(PLAIN, log, x, log(x), g *(1 / x))
 UNARY_FLOATS(PLAIN, log1p, x, log1p(x), g *(1 / (x + 1)))
-UNARY_FLOATS(OP_CLONES, reciprocal, y, 1 / x, -g * y * y)
+UNARY_FLOATS(OP_CLONES, reciprocal, y, 1 / x, -g *y *y)
 UNARY_FLOATS(OP_CLONES, rsqrt, y, 1 / sqrt(x), g *(num)-0.5 * y * y * y)
 UNARY_FLOATS(PLAIN, sin, x, sin(x), g *cos(x))
 UNARY_FLOATS(OP_CLONES, sqrt, y, sqrt(x), g *(num)0.5 / y)
@@ -64,20 +57,8 @@ UNARY_FORWARD(OP_CLONES, sign, double, f64, (num)(IS(x > 0) - IS(x < 0)))
     UNARY_FORWARD(PLAIN, NAME, int64_t, i64, FORWARD)                                              \
     UNARY_BACKWARD(PLAIN, NAME, int32_t, i32, KEPT, BACKWARD)                                      \
     UNARY_BACKWARD(PLAIN, NAME, int64_t, i64, KEPT, BACKWARD)
-#define TO_INTEGER(sample, value) _Generic((sample), int32_t: to_i32, int64_t: to_i64)(value)
-
-static int32_t to_i32(double value)
-{
-    return value > -2147483649.0 && value < 2147483648.0 ? (int32_t)value : INT32_MIN;
-}
-
-static int64_t to_i64(double value)
-{
-    return value >= -0x1p63 && value < 0x1p63 ? (int64_t)value : INT64_MIN;
-}
-
 INTEGERS(abs, x, x < 0 ? -x : x, g *(IS(x > 0) - IS(x < 0)))
-INTEGERS(exp, y, TO_INTEGER(x, exp((double)x)), g *y)
+INTEGERS(exp, y, NUMBER_TO_INTEGER(x, exp((double)x)), g *y)
 INTEGERS(square, x, x *x, g * 2 * x)
 
 // The gradient of the step functions.

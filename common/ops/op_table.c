@@ -48,19 +48,52 @@
     X(op_activation_thresholded_relu)                                                              \
     X(op_activation_thresholded_relu_grad)                                                         \
     X(op_adam)                                                                                     \
+    X(op_affine_channel)                                                                           \
+    X(op_affine_channel_grad)                                                                      \
     X(op_cast)                                                                                     \
+    X(op_clip)                                                                                     \
+    X(op_clip_grad)                                                                                \
+    X(op_clip_pow)                                                                                 \
+    X(op_clip_pow_grad)                                                                            \
+    X(op_compare_equal)                                                                            \
+    X(op_compare_greater_equal)                                                                    \
+    X(op_compare_greater_than)                                                                     \
+    X(op_compare_less_equal)                                                                       \
+    X(op_compare_less_than)                                                                        \
+    X(op_compare_logical_and)                                                                      \
+    X(op_compare_logical_not)                                                                      \
+    X(op_compare_logical_or)                                                                       \
+    X(op_compare_logical_xor)                                                                      \
+    X(op_compare_not_equal)                                                                        \
     X(op_concat)                                                                                   \
     X(op_concat_grad)                                                                              \
     X(op_concat_split)                                                                             \
     X(op_concat_split_byref)                                                                       \
+    X(op_control_conditional_block)                                                                \
     X(op_cross_entropy)                                                                            \
     X(op_cross_entropy_grad)                                                                       \
     X(op_cross_entropy_v2)                                                                         \
     X(op_cross_entropy_v2_grad)                                                                    \
+    X(op_cumsum)                                                                                   \
+    X(op_dot)                                                                                      \
+    X(op_dot_cos_sim)                                                                              \
+    X(op_dot_cos_sim_grad)                                                                         \
+    X(op_dot_grad)                                                                                 \
     X(op_elementwise_add)                                                                          \
     X(op_elementwise_add_grad)                                                                     \
+    X(op_elementwise_div)                                                                          \
+    X(op_elementwise_div_grad)                                                                     \
+    X(op_elementwise_floordiv)                                                                     \
+    X(op_elementwise_max)                                                                          \
+    X(op_elementwise_max_grad)                                                                     \
+    X(op_elementwise_min)                                                                          \
+    X(op_elementwise_min_grad)                                                                     \
+    X(op_elementwise_minus)                                                                        \
+    X(op_elementwise_mod)                                                                          \
     X(op_elementwise_mul)                                                                          \
     X(op_elementwise_mul_grad)                                                                     \
+    X(op_elementwise_pow)                                                                          \
+    X(op_elementwise_pow_grad)                                                                     \
     X(op_elementwise_sub)                                                                          \
     X(op_elementwise_sub_grad)                                                                     \
     X(op_feed)                                                                                     \
@@ -68,6 +101,13 @@
     X(op_fill_assign)                                                                              \
     X(op_fill_constant)                                                                            \
     X(op_fill_shape)                                                                               \
+    X(op_increment)                                                                                \
+    X(op_inspect_is_empty)                                                                         \
+    X(op_inspect_isfinite)                                                                         \
+    X(op_inspect_isinf)                                                                            \
+    X(op_inspect_isnan)                                                                            \
+    X(op_label_smooth)                                                                             \
+    X(op_label_smooth_grad)                                                                        \
     X(op_math_abs)                                                                                 \
     X(op_math_abs_grad)                                                                            \
     X(op_math_acos)                                                                                \
@@ -103,6 +143,8 @@
     X(op_math_sqrt_grad)                                                                           \
     X(op_math_square)                                                                              \
     X(op_math_square_grad)                                                                         \
+    X(op_maxout)                                                                                   \
+    X(op_maxout_grad)                                                                              \
     X(op_mean)                                                                                     \
     X(op_mean_grad)                                                                                \
     X(op_metric_accuracy)                                                                          \
@@ -111,6 +153,8 @@
     X(op_momentum)                                                                                 \
     X(op_mul)                                                                                      \
     X(op_mul_grad)                                                                                 \
+    X(op_prelu)                                                                                    \
+    X(op_prelu_grad)                                                                               \
     X(op_random_gaussian)                                                                          \
     X(op_random_truncated_gaussian)                                                                \
     X(op_random_uniform)                                                                           \

@@ -2,8 +2,8 @@
 // Functions of one tensor, element by element: what their op families (op_activation.c, op_math.c)
 // share. One line in a family's file makes an op and its gradient out of two expressions.
 //
-// An op has up to UNARY_PARAMS_MAX float attributes, first in its table. Its gradient reads Out@GRAD
-// and what Fluid keeps for it: X, Out or neither. Out may be X's own memory, dX dOut's.
+// An op has up to UNARY_PARAMS_MAX float attributes, first in its table. Its gradient reads
+// Out@GRAD and what Fluid keeps for it: X, Out or neither. Out may be X's own memory, dX dOut's.
 #pragma once
 
 #include "common/ops/number.h"
@@ -36,12 +36,13 @@ int unary_backward(struct op_ctx *ctx, const struct unary_grad_runs *runs);
 
 // NAME_forward_S out of an expression of x and the parameters p, q, r, all of type T (there: num).
 #define UNARY_FORWARD(CLONES, NAME, T, S, EXPR)                                                    \
-    CLONES static void NAME##_forward_##S(void *out_, const void *x_, size_t n, const float *param) \
+    CLONES static void NAME##_forward_##S(void *out_, const void *x_, size_t n,                    \
+                                          const float *param)                                      \
     {                                                                                              \
         typedef T num;                                                                             \
         num *out = out_;                                                                           \
-        const num *in = x_;                                                                          \
-        const num p = (num)param[0], q = (num)param[1], r = (num)param[2];                                \
+        const num *in = x_;                                                                        \
+        const num p = (num)param[0], q = (num)param[1], r = (num)param[2];                         \
         (void)p, (void)q, (void)r;                                                                 \
         _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++)                                        \
         {                                                                                          \
@@ -58,8 +59,8 @@ int unary_backward(struct op_ctx *ctx, const struct unary_grad_runs *runs);
     {                                                                                              \
         typedef T num;                                                                             \
         num *dx = dx_;                                                                             \
-        const num *kept = kept_, *dout = dout_;                                                      \
-        const num p = (num)param[0], q = (num)param[1], r = (num)param[2];                                \
+        const num *kept = kept_, *dout = dout_;                                                    \
+        const num p = (num)param[0], q = (num)param[1], r = (num)param[2];                         \
         (void)p, (void)q, (void)r;                                                                 \
         _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++)                                        \
         {                                                                                          \
@@ -102,7 +103,8 @@ int unary_backward(struct op_ctx *ctx, const struct unary_grad_runs *runs);
         return unary_backward(ctx, &runs);                                                         \
     }
 
-// The definitions FAMILY_NAME and FAMILY_NAME_grad. KEPT names what the gradient reads: x, out, none.
+// The definitions FAMILY_NAME and FAMILY_NAME_grad. KEPT names what the gradient reads: x, out,
+// none.
 #define UNARY_OP(FAMILY, NAME, ATTRS, KEPT, GRAD_INPUTS)                                           \
     extern const struct op_def FAMILY##_##NAME, FAMILY##_##NAME##_grad;                            \
     const struct op_def FAMILY##_##NAME = {                                                        \
