@@ -48,7 +48,8 @@ sl_transpiler *sl_transpiler_new(const struct sl_transpiler_config *config)
                                            .wait_port = c->wait_port,
                                            .enable_dc_asgd = c->enable_dc_asgd,
                                            .half_async = c->half_async,
-                                           .fluid_exact = c->fluid_exact};
+                                           .fluid_exact = c->fluid_exact,
+                                           .init_whole = c->init_whole};
     return t;
 }
 

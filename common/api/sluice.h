@@ -384,6 +384,7 @@ struct sl_transpiler_config {
     bool enable_dc_asgd;
     bool half_async;
     bool fluid_exact;   // 1.8.5's text even where that cannot run
+    bool init_whole;    // cut parameters begin as on one machine (Fluid draws each piece anew)
 };
 SL_API struct sl_transpiler_config sl_transpiler_config_defaults(void);
 

@@ -89,6 +89,9 @@ const struct option_row option_table[] = {
      "distribute", NULL, "NAME", "how pieces are dealt to the servers"},
     {"min_block_size", OPTION_INT, P | T | X, "8192", NULL, 8192, COUNT_MAX_F64, "distribute", NULL,
      "N", "least number of elements of a piece"},
+    {"init", OPTION_CHOICE, P | T | X, "fluid", "fluid|whole", 0, 0, "distribute", NULL, "HOW",
+     "initial values of cut parameters: fluid draws each piece with the same seed, whole takes "
+     "the pieces of what one machine begins with"},
     {"enable_dc_asgd", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,
      "asynchronous mode: compensate delayed gradients"},
     {"half_async", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,

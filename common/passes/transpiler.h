@@ -35,6 +35,8 @@ struct transpiler_config {
     bool enable_dc_asgd;            // needs job.sync_mode false
     bool half_async;
     bool fluid_exact;
+    bool init_whole;   // servers begin with pieces of one machine's initial values, not as Fluid
+                       // with pieces that are each drawn with the same seed
 };
 struct transpiler_config transpiler_config_default(void);
 // "RoundRobin" or "HashName".

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start-up programs. A trainer's fills what it keeps, then receives the servers' values over the
 // parameters. A server's fills its own slices: the operators of the single-machine start-up program
-// whose output lives on this server, with the slice's name and shape.
+// whose output lives on this server, with the slice's name and shape; or, to begin as one machine
+// does, the operator as it is and its rows cut out of a temporary.
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -152,6 +153,65 @@ static bool has_shape_attr(const struct op_desc *op)
            str_eq(op->type, "gaussian_random") || str_eq(op->type, "truncated_gaussian_random");
 }
 
+// Is the initial value made as on one machine, and the server's rows cut out of it? Always when
+// the operator's values are its attributes.
+static bool draws_whole(const struct transpiler *t, const struct op_desc *op, const char *name)
+{
+    const struct slice_var *var = slice_map_find(&t->slices, name);
+    if (var == NULL || var->replicated || var->slices_count < 2 ||
+        str_eq(op->type, "fill_constant"))
+        return false;
+    return t->config.init_whole || (!has_shape_attr(op) && !t->config.fluid_exact);
+}
+
+// Takes op, which writes the slice of the variable called name.
+static void append_whole(const struct transpiler *t, struct block *block, struct op_desc *op,
+                         const char *name, int server)
+{
+    const struct slice_var *var = slice_map_find(&t->slices, name);
+    const struct var_desc *full = block_var(program_block(t->startup, 0), name);
+    char *piece = mem_must_strdup(op_desc_output1(op, "Out"));
+    char *whole = mem_must_printf("%s@WHOLE", name), *rest[2] = {NULL, NULL};
+    struct op_desc *split = transpiler_plan_op("split", OP_ROLE_FORWARD);
+    int64_t sections[3];
+    size_t count = 0;
+    op_desc_add_input(split, "X", whole);
+    for (size_t k = 0; k < var->slices_count; k++) {
+        const struct slice *slice = &var->slices[k];
+        int64_t end = slice->row + slice->rows, height = var->dims.d[0];
+        if (slice->server != server)
+            continue;
+        const int64_t around[3] = {slice->row, slice->rows, height - end};
+        for (size_t i = 0; i < 3; i++) {
+            struct dims dims = var->dims;
+            dims.d[0] = around[i];
+            if (dims.d[0] == 0)
+                continue;
+            sections[count++] = dims.d[0];
+            if (i == 1) {
+                op_desc_add_output(split, "Out", piece);
+                continue;
+            }
+            char **other = &rest[i / 2];
+            *other = mem_must_printf("%s@WHOLE.%s", name, i == 0 ? "before" : "behind");
+            block_add_var(block, transpiler_plan_var_like(full, *other, &dims));
+            op_desc_add_output(split, "Out", *other);
+        }
+        break;
+    }
+    op_desc_set_ints(split, "sections", sections, count);
+    op_desc_set_int(split, "axis", 0);
+    op_desc_set_int(split, "num", 0);
+    op_desc_rename_output(op, piece, whole);
+    block_add_var(block, transpiler_plan_var_like(full, whole, &var->dims));
+    block_append_op(block, op);
+    block_append_op(block, split);
+    mem_free(piece);
+    mem_free(whole);
+    mem_free(rest[0]);
+    mem_free(rest[1]);
+}
+
 static void add_server_op(const struct transpiler *t, struct block *block, const struct op_desc *op,
                           int server)
 {
@@ -174,6 +234,10 @@ static void add_server_op(const struct transpiler *t, struct block *block, const
         return;
     }
     const char *out = op_desc_output1(copy, "Out");
+    if (out != NULL && draws_whole(t, copy, op_desc_output1(op, "Out"))) {
+        append_whole(t, block, copy, op_desc_output1(op, "Out"), server);
+        return;
+    }
     if (has_shape_attr(copy) && out != NULL) {
         const struct dims *dims = &block_var(block, out)->dims;
         const struct attr *shape = op_desc_attr(copy, "shape");

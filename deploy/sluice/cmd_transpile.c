@@ -102,6 +102,7 @@ static int plan(const struct option_set *options, struct transpiler **out, struc
     config.enable_dc_asgd = option_bool(options, "enable_dc_asgd");
     config.half_async = option_bool(options, "half_async");
     config.fluid_exact = option_bool(options, "fluid_exact");
+    config.init_whole = str_eq(option_string(options, "init"), "whole");
     int rc =
         transpiler_split_parse(option_string(options, "split_method"), &config.split_method, err);
     if (rc == 0 && config.enable_dc_asgd && option_bool(options, "sync_mode"))

@@ -103,6 +103,19 @@ def test_trainers_begin_with_what_the_servers_drew(cluster, golden, tmp_path, na
         ), name
 
 
+@pytest.mark.parametrize('pservers', [2, 3])
+def test_init_whole_begins_as_one_machine_does(cluster, golden, tmp_path, pservers):
+    case = golden('digits_adam')
+    servers = cluster.servers(pservers, 2, *c.golden_job(case)[1], '--init', 'whole')
+    endpoints = ','.join(s.endpoint for s in servers)
+    out = tmp_path / 'pulled'
+    code, text = cluster.run('sluice', 'ckpt', 'pull', '--pservers', endpoints, '--out', out)
+    assert code == 0, text
+    initial = os.path.join(case, 'init')
+    for name in tensors.names(initial):
+        assert tensors.same_values(str(out / name), os.path.join(initial, name)), name
+
+
 def test_two_runs_are_bit_identical(cluster, golden, tmp_path):
     case = golden('digits_adam')
     folders = []

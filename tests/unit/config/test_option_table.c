@@ -47,7 +47,7 @@ static void test_option_table_has_the_jobs_options(void **state)
         "momentum beta1 beta2 epsilon use_nesterov hidden pservers trainers trainer_id "
         "current_endpoint sync_mode slice_var_up split_method min_block_size enable_dc_asgd "
         "half_async "
-        "fluid_exact data test_data feed_dir batch_size epochs steps first_step seed shard "
+        "init fluid_exact data test_data feed_dir batch_size epochs steps first_step seed shard "
         "drop_last "
         "shuffle save_dir save_every keep load_dir resume init_from if_no_checkpoint "
         "learning_rate_from load_except fetch fetch_dir report summary connect_timeout deadline "
