@@ -8,6 +8,9 @@
 // end. A NULL program is the default main (or, where it says so, start-up) program. Pointers that a
 // function returns belong to the handle it was asked of, unless it says "free it". One handle is
 // used by one thread at a time; different executors may run in different threads.
+//
+// This header has two parts in files of their own, which it includes: sluice_layers.h and
+// sluice_optimizers.h.
 #pragma once
 
 #include <stdbool.h>
@@ -125,7 +128,7 @@ SL_API enum sl_dtype sl_var_dtype(const sl_var *var);
 // Fluid's var.stop_gradient: no gradient flows into this variable.
 SL_API void sl_var_set_stop_gradient(sl_var *var, bool stop);
 
-// ---- building a network (fluid.layers)
+// ---- building a network; layers are in sluice_layers.h, optimizers in sluice_optimizers.h
 typedef struct layers_net sl_net;
 
 // Where layers put their operators. NULL programs are the default ones. A net makes Fluid's names
@@ -136,102 +139,6 @@ SL_API sl_net *sl_net_new(sl_program *main_program,
 SL_API void sl_net_free(sl_net *net);
 // 0, or the code and text of the first thing that went wrong; later calls did nothing.
 SL_API int sl_net_error(const sl_net *net, struct sl_error *err);
-
-enum sl_initializer_kind {
-    SL_INIT_DEFAULT,   // Xavier for weights, 0 for biases
-    SL_INIT_CONSTANT,
-    SL_INIT_UNIFORM,
-    SL_INIT_NORMAL,
-    SL_INIT_TRUNCATED_NORMAL,
-    SL_INIT_XAVIER,
-    SL_INIT_MSRA,
-};
-
-// Use the functions below; seed 0 takes the program's random seed.
-struct sl_initializer {
-    enum sl_initializer_kind kind;
-    bool uniform;   // Xavier, MSRA
-    double a, b;    // value | low, high | mean, deviation | fan_in, fan_out (0: from the shape)
-    uint32_t seed;
-};
-SL_API struct sl_initializer sl_constant(double value);
-SL_API struct sl_initializer sl_uniform(double low, double high, uint32_t seed);
-SL_API struct sl_initializer sl_normal(double mean, double deviation, uint32_t seed);
-SL_API struct sl_initializer sl_truncated_normal(double mean, double deviation, uint32_t seed);
-SL_API struct sl_initializer sl_xavier(bool uniform, double fan_in, double fan_out, uint32_t seed);
-SL_API struct sl_initializer sl_msra(bool uniform, double fan_in, uint32_t seed);
-
-// fluid.ParamAttr.
-struct sl_param_attr {
-    const char *name;   // NULL: generated
-    struct sl_initializer initializer;
-    double learning_rate;   // factor of the optimizer's rate
-    bool trainable;
-};
-SL_API struct sl_param_attr sl_param_attr_defaults(void);
-
-struct sl_fc_options {
-    int num_flatten_dims;   // dimensions in front that stay; the rest becomes the width
-    const char *act;        // "relu", "softmax", ...; NULL: none
-    const struct sl_param_attr *param_attr;
-    const struct sl_param_attr *bias_attr;
-    bool no_bias;
-    const char *name;   // instead of fc_N
-};
-SL_API struct sl_fc_options sl_fc_defaults(void);   // num_flatten_dims 1
-
-// A fed variable; shape without the batch dimension, which is put in front.
-SL_API sl_var *sl_data(sl_net *net, const char *name, enum sl_dtype dtype, struct sl_shape shape);
-// The same with LoD levels and with the shape exactly as given (-1 where it is open).
-SL_API sl_var *sl_data_lod(sl_net *net, const char *name, enum sl_dtype dtype,
-                           struct sl_shape shape, int lod_level);
-// input [N, ...] -> [N, size]: input x weights [width, size] + bias [size], then act.
-SL_API sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_options *options);
-SL_API sl_var *sl_relu(sl_net *net, sl_var *x);
-SL_API sl_var *sl_softmax(sl_net *net, sl_var *x);   // over the last dimension
-SL_API sl_var *sl_square(sl_net *net, sl_var *x);
-SL_API sl_var *sl_square_error_cost(sl_net *net, sl_var *input,
-                                    sl_var *label);   // (input - label)^2
-SL_API sl_var *sl_cross_entropy(sl_net *net, sl_var *input,
-                                sl_var *label);   // probabilities [N,C], int64 label [N,1] -> [N,1]
-SL_API sl_var *sl_mean(sl_net *net, sl_var *x);   // -> [1]
-SL_API sl_var *sl_accuracy(sl_net *net, sl_var *input, sl_var *label,
-                           int k);   // top-k accuracy -> [1]
-SL_API sl_var *sl_elementwise_add(sl_net *net, sl_var *x, sl_var *y,
-                                  int axis);   // y aligned at axis (-1: at the end)
-SL_API sl_var *sl_elementwise_sub(sl_net *net, sl_var *x, sl_var *y, int axis);
-SL_API sl_var *sl_elementwise_mul(sl_net *net, sl_var *x, sl_var *y, int axis);
-SL_API sl_var *sl_sum(sl_net *net, sl_var *const *x,
-                      size_t count);   // fluid.layers.sums: same shapes, added
-SL_API sl_var *sl_scale(sl_net *net, sl_var *x, double scale, double bias);   // scale * x + bias
-SL_API sl_var *sl_concat(sl_net *net, sl_var *const *x, size_t count, int axis);
-SL_API sl_var *sl_create_parameter(sl_net *net, struct sl_shape shape, enum sl_dtype dtype,
-                                   const struct sl_param_attr *attr);
-
-// ---- optimizers
-typedef struct layers_optimizer sl_optimizer;
-
-struct sl_momentum_options {
-    bool use_nesterov;
-};
-struct sl_adam_options {
-    double beta1, beta2, epsilon;
-    bool lazy_mode;   // sparse gradients touch only their own rows' moments
-};
-SL_API struct sl_momentum_options sl_momentum_defaults(void);
-SL_API struct sl_adam_options sl_adam_defaults(void);   // 0.9, 0.999, 1e-8, false
-
-// Given to sl_minimize, which owns it from then on.
-SL_API sl_optimizer *sl_sgd(double learning_rate);
-SL_API sl_optimizer *sl_momentum(double learning_rate, double momentum,
-                                 const struct sl_momentum_options *options);
-SL_API sl_optimizer *sl_adam(double learning_rate, const struct sl_adam_options *options);
-SL_API void
-sl_optimizer_free(sl_optimizer *optimizer);   // only when it was not given to sl_minimize
-
-// Appends the backward pass and the update of every trainable parameter that loss [1] depends on.
-// Returns how many parameters are updated. Frees optimizer.
-SL_API int sl_minimize(sl_net *net, sl_optimizer *optimizer, sl_var *loss);
 
 // ---- running
 typedef struct api_executor sl_executor;
@@ -416,3 +323,6 @@ SL_API int sl_get_pserver_programs(sl_transpiler *transpiler, const char *endpoi
 #ifdef __cplusplus
 }
 #endif
+
+#include "sluice_layers.h"
+#include "sluice_optimizers.h"

@@ -27,9 +27,7 @@ static void free_op(struct plan_op *op);
 int plan_new(const struct block *block, size_t first, size_t last, const struct plan_binder *binder,
              const struct plan_host *hosts, size_t hosts_count, struct plan **out, struct err *err)
 {
-    struct plan *plan = MEM_NEW(struct plan);
-    plan->block = block;
-    plan->stale = true;
+    struct plan *plan = plan_make(block);
     int rc = plan_build(plan, first, last, binder, hosts, hosts_count, err);
     if (rc == 0)
         rc = plan_alias_build(plan, err);
@@ -39,6 +37,14 @@ int plan_new(const struct block *block, size_t first, size_t last, const struct 
     }
     *out = plan;
     return 0;
+}
+
+struct plan *plan_make(const struct block *block)
+{
+    struct plan *plan = MEM_NEW(struct plan);
+    plan->block = block;
+    plan->stale = true;
+    return plan;
 }
 
 void plan_free(struct plan *plan)
@@ -110,6 +116,8 @@ static int run_op(struct plan *plan, struct plan_op *op, struct err *err)
     int rc = plan->stale && !op->host ? plan_shape_infer(op, err) : 0;
     if (rc == 0)
         rc = op->def->kernel(&op->ctx);
+    if (rc > 0 && op->sub != NULL)
+        rc = plan_run(op->sub, err);
     if (rc >= 0 && op->watched != NULL)
         rc = plan_shape_watch(op, &changed, err);
     if (rc < 0)
@@ -152,6 +160,7 @@ static int op_failed(const struct plan *plan, const struct plan_op *op, int rc, 
 
 static void free_op(struct plan_op *op)
 {
+    plan_free(op->sub);
     for (size_t i = 0; i < op->watched_count; i++)
         tensor_deinit(&op->watched[i].shape);
     for (int i = 0; op->ctx.temps != NULL && i < op->def->temps; i++)

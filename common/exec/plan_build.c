@@ -16,15 +16,19 @@
 
 struct builder {
     struct plan *plan;
+    const struct builder *outer;   // of the block with the op that runs this one; NULL: none
     const struct plan_binder *binder;
     const struct plan_host *hosts;
     size_t hosts_count;
     struct map written;   // names that an earlier op of the block writes
     struct map listed;    // names that are among the plan's inputs
+    size_t *subs;         // plans of blocks made so far, over all depths
     struct err *err;
 };
 
+static int build_block(struct builder *b, size_t first, size_t last);
 static int build_op(struct builder *b, struct plan_op *op);
+static int build_sub(struct builder *b, struct plan_op *op);
 static int build_inputs(struct builder *b, struct plan_op *op);
 static int build_outputs(struct builder *b, struct plan_op *op);
 static int build_attrs(struct builder *b, struct plan_op *op);
@@ -32,30 +36,14 @@ static int build_attrs(struct builder *b, struct plan_op *op);
 int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_binder *binder,
                const struct plan_host *hosts, size_t hosts_count, struct err *err)
 {
-    struct builder b = {
-        .plan = plan, .binder = binder, .hosts = hosts, .hosts_count = hosts_count, .err = err};
-    const struct block *block = plan->block;
-    if (last == 0 || last > block->ops_count)
-        last = block->ops_count;
-    if (first > last)
-        first = last;
-    plan->ops = plan_calloc(plan, last - first, sizeof *plan->ops);
-    if (plan->ops == NULL)
-        return err_set(err, SL_ENOMEM, "out of memory for %zu ops", last - first);
-    map_init(&b.written);
-    map_init(&b.listed);
-    int rc = 0;
-    for (size_t i = first; rc == 0 && i < last; i++) {
-        struct plan_op *op = &plan->ops[plan->ops_count++];
-        op->index = i;
-        op->desc = block->ops[i];
-        rc = build_op(&b, op);
-        if (rc < 0)
-            err_prefix(err, "block %d op %zu `%s`", block->idx, i, op->desc->type);
-    }
-    map_deinit(&b.written);
-    map_deinit(&b.listed);
-    return rc;
+    size_t subs = 0;
+    struct builder b = {.plan = plan,
+                        .binder = binder,
+                        .hosts = hosts,
+                        .hosts_count = hosts_count,
+                        .subs = &subs,
+                        .err = err};
+    return build_block(&b, first, last);
 }
 
 const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts,
@@ -76,6 +64,42 @@ const struct op_def *plan_build_find(const char *type, const struct plan_host *h
 static int no_memory(const struct builder *b)
 {
     return err_set(b->err, SL_ENOMEM, "out of memory");
+}
+
+static int build_block(struct builder *b, size_t first, size_t last)
+{
+    struct plan *plan = b->plan;
+    const struct block *block = plan->block;
+    if (last == 0 || last > block->ops_count)
+        last = block->ops_count;
+    if (first > last)
+        first = last;
+    plan->ops = plan_calloc(plan, last - first, sizeof *plan->ops);
+    if (plan->ops == NULL)
+        return no_memory(b);
+    map_init(&b->written);
+    map_init(&b->listed);
+    int rc = 0;
+    for (size_t i = first; rc == 0 && i < last; i++) {
+        struct plan_op *op = &plan->ops[plan->ops_count++];
+        op->index = i;
+        op->desc = block->ops[i];
+        rc = build_op(b, op);
+        if (rc < 0)
+            err_prefix(b->err, "block %d op %zu `%s`", block->idx, i, op->desc->type);
+    }
+    map_deinit(&b->written);
+    map_deinit(&b->listed);
+    return rc;
+}
+
+// Did an earlier op of this block, or of one around it, write the variable?
+static bool is_written(const struct builder *b, const char *name)
+{
+    for (; b != NULL; b = b->outer)
+        if (map_get(&b->written, name) != NULL)
+            return true;
+    return false;
 }
 
 static int build_op(struct builder *b, struct plan_op *op)
@@ -99,9 +123,32 @@ static int build_op(struct builder *b, struct plan_op *op)
             tensor_init(&op->ctx.temps[i]);
     }
     int rc = build_inputs(b, op);
+    if (rc == 0 && op->def->runs_block)
+        rc = build_sub(b, op);
     if (rc == 0)
         rc = build_outputs(b, op);
     return rc == 0 ? build_attrs(b, op) : rc;
+}
+
+// The block behind sub_block. It comes behind this one, so blocks cannot run each other in circles;
+// a block that many ops share would make plans without end, so there are not more than blocks.
+static int build_sub(struct builder *b, struct plan_op *op)
+{
+    const struct program *program = b->plan->block->program;
+    const struct attr *sub = op_desc_attr(op->desc, "sub_block");
+    if (sub == NULL || sub->i <= b->plan->block->idx || (size_t)sub->i >= program->blocks_count)
+        return err_set(b->err, SL_EINVAL, "attribute sub_block names no later block");
+    if (++*b->subs > program->blocks_count)
+        return err_set(b->err, SL_EINVAL, "block %lld is run by several ops", (long long)sub->i);
+    op->sub = plan_make(program_block(program, (size_t)sub->i));
+    struct builder inner = {.plan = op->sub,
+                            .outer = b,
+                            .binder = b->binder,
+                            .hosts = b->hosts,
+                            .hosts_count = b->hosts_count,
+                            .subs = b->subs,
+                            .err = b->err};
+    return build_block(&inner, 0, 0);
 }
 
 static size_t slots_count(const struct op_slot_def *slots)
@@ -160,13 +207,12 @@ static int bind_slot(struct builder *b, struct plan_op *op, const struct op_slot
         const char *name = slot->args.items[i];
         if (name[0] == '\0' || str_eq(name, EMPTY_ARG) || (known->flags & OP_SLOT_RAW))
             continue;
-        bool written = map_get(&b->written, name) != NULL;
-        args->vars[i] = b->binder->bind(b->binder->self, name, write, written);
+        args->vars[i] = b->binder->bind(b->binder->self, name, write, is_written(b, name));
         if (args->vars[i] == NULL)
             return err_set(b->err, SL_ENOENT, "%s %s: there is no variable %s", side, known->name,
                            name);
         any = true;
-        if (!write && !written && !op->host)
+        if (!write && map_get(&b->written, name) == NULL && !op->host)
             list_input(b, op, name, args->vars[i]);
     }
     unsigned may_lack =

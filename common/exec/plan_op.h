@@ -31,6 +31,7 @@ struct plan_op {
     struct op_ctx ctx;
     struct op_args *in, *out;   // by slot
     struct op_args_dims *in_dims, *out_dims;
+    struct plan *sub;            // of the block that the op runs; NULL: it runs none
     struct plan_seen *watched;   // outputs of an op that sizes them itself, flat; NULL otherwise
     size_t watched_count;
 };
@@ -60,10 +61,13 @@ struct plan {
     size_t pool_count, pool_cap;
 };
 
-// plan.c: zeroed memory that the plan frees; NULL when there is none.
+// plan.c: a plan without ops.
+struct plan *plan_make(const struct block *block);
+// Zeroed memory that the plan frees; NULL when there is none.
 void *plan_calloc(struct plan *plan, size_t count, size_t bytes);
 
-// plan_build.c: ops, slots, attributes.
+// plan_build.c: ops, slots, attributes; blocks that ops run become plans of their own, with the
+// same binder and hosts.
 int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_binder *binder,
                const struct plan_host *hosts, size_t hosts_count, struct err *err);
 // *out_host is the group that has the op, NULL when it is from the table.

@@ -12,6 +12,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/layers/layer_init.h"
+#include "common/passes/expr.h"
 #include "common/passes/op_build.h"
 #include "common/program/program.h"
 
@@ -141,6 +142,18 @@ struct var_desc *layers_parameter(struct layers_net *net, const char *layer, con
     return var;
 }
 
+struct expr layers_expr(struct layers_net *net, int role, struct err *err)
+{
+    return expr_make(net->main, net->startup, &net->names, role, err);
+}
+
+bool layers_judge(struct layers_net *net, const char *layer, const struct expr *e)
+{
+    if (e->rc < 0)
+        layers_fail(net, layer, e->rc, "%s", e->err->text);
+    return e->rc == 0;
+}
+
 static struct var_desc *make_parameter(const char *name, const struct sl_param_attr *attr,
                                        const struct dims *dims, int dtype)
 {
@@ -153,6 +166,9 @@ static struct var_desc *make_parameter(const char *name, const struct sl_param_a
     var->is_parameter = true;
     var->trainable = attr->trainable;
     var->learning_rate = (float)attr->learning_rate;
+    var->regularizer = (int)attr->regularizer.kind;
+    var->regularizer_coeff = (float)attr->regularizer.coeff;
+    var->not_averaged = attr->not_averaged;
     return var;
 }
 

@@ -10,6 +10,7 @@
 #include "common/passes/optimizer.h"
 #include "common/program/unique_name.h"
 
+struct expr;
 struct op_desc;
 
 struct layers_net {
@@ -21,6 +22,7 @@ struct layers_net {
 
 struct layers_optimizer {
     struct optimizer_spec spec;
+    bool scheduled;   // sl_optimizer_set_rate was called
 };
 
 // May this call go on? False after an error and when one of its variables is missing.
@@ -38,3 +40,7 @@ struct var_desc *layers_parameter(struct layers_net *net, const char *layer, con
                                   const char *suffix, const struct sl_param_attr *attr,
                                   const struct sl_shape *shape, int dtype,
                                   struct sl_initializer default_init);
+// For what passes build of expressions: an expr over the net's programs and names, and afterwards
+// whether it went well; its error is kept.
+struct expr layers_expr(struct layers_net *net, int role, struct err *err);
+bool layers_judge(struct layers_net *net, const char *layer, const struct expr *e);

@@ -122,6 +122,8 @@ struct op_def {
     int temps;
     bool kernel_resizes;   // the kernel sizes its outputs itself (data-dependent shapes, host ops)
     bool row_splittable;   // may run on any run of rows alone (optimizers, sum, scale)
+    // The plan runs the block that attribute sub_block names when the kernel returns 1 (0: not).
+    bool runs_block;
 };
 
 // Slot tables are short: index of a slot by name, -1 when absent.

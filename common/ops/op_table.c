@@ -69,6 +69,7 @@
     X(op_concat_grad)                                                                              \
     X(op_concat_split)                                                                             \
     X(op_concat_split_byref)                                                                       \
+    X(op_control_conditional_block)                                                                \
     X(op_cross_entropy)                                                                            \
     X(op_cross_entropy_grad)                                                                       \
     X(op_cross_entropy_v2)                                                                         \

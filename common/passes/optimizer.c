@@ -6,132 +6,247 @@
 
 #include "common/passes/optimizer.h"
 
+#include <stddef.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
-#include "common/passes/op_build.h"
+#include "common/passes/expr.h"
 #include "common/program/program.h"
 #include "common/program/unique_name.h"
 
 #define ACCUMULATORS_MAX 4
+#define ATTRS_MAX 5
+
+#define FIELD(member) offsetof(struct optimizer_spec, member)
 
 struct accumulator {
-    const char *in_slot, *out_slot;
-    const char *name;                                     // "<parameter>_<name>_0"
-    double (*first)(const struct optimizer_spec *spec);   // NULL: 0
-    bool one_element;                                     // shape [1], kept on the CPU
+    const char *in_slot;
+    const char *out_slot;   // NULL: the operator only reads it
+    const char *name;       // "<parameter>_<name>_0"
+    size_t first;           // FIELD of its first value; 0: it begins with 0
+    bool one_element;       // shape [1]
+    bool on_cpu;
+};
+
+// A float attribute out of a FIELD, or a flag.
+struct number {
+    const char *name;
+    size_t field;
+    bool flag;
 };
 
 struct optimizer_def {
     const char *name;   // on the command line
     const char *op;
     struct accumulator accumulators[ACCUMULATORS_MAX + 1];
-    void (*set_attrs)(const struct optimizer_spec *spec, struct op_desc *op);
+    struct number attrs[ATTRS_MAX + 1];
+    void (*more_attrs)(struct op_desc *op);
+    bool no_rate;           // the operator takes no learning rate
+    const char *decay_of;   // an accumulator that a `scale` by beta1 behind all updates moves on
 };
 
-static double first_beta1(const struct optimizer_spec *spec);
-static double first_beta2(const struct optimizer_spec *spec);
-static void momentum_attrs(const struct optimizer_spec *spec, struct op_desc *op);
-static void adam_attrs(const struct optimizer_spec *spec, struct op_desc *op);
+static void adam_attrs(struct op_desc *op);
+static void dpsgd_attrs(struct op_desc *op);
 
-static const struct optimizer_def defs[] = {
+static const struct optimizer_def defs[OPTIMIZER_KINDS] = {
     [OPTIMIZER_SGD] = {.name = "sgd", .op = "sgd"},
-    [OPTIMIZER_MOMENTUM] = {.name = "momentum",
-                            .op = "momentum",
-                            .accumulators = {{"Velocity", "VelocityOut", "velocity", NULL, false}},
-                            .set_attrs = momentum_attrs},
+    [OPTIMIZER_MOMENTUM] =
+        {.name = "momentum",
+         .op = "momentum",
+         .accumulators = {{.in_slot = "Velocity", .out_slot = "VelocityOut", .name = "velocity"}},
+         .attrs = {{"mu", FIELD(momentum), false}, {"use_nesterov", FIELD(use_nesterov), true}}},
     [OPTIMIZER_ADAM] =
         {.name = "adam",
          .op = "adam",
-         .accumulators = {{"Moment1", "Moment1Out", "moment1", NULL, false},
-                          {"Moment2", "Moment2Out", "moment2", NULL, false},
-                          {"Beta1Pow", "Beta1PowOut", "beta1_pow_acc", first_beta1, true},
-                          {"Beta2Pow", "Beta2PowOut", "beta2_pow_acc", first_beta2, true}},
-         .set_attrs = adam_attrs},
+         .accumulators = {{"Moment1", "Moment1Out", "moment1", 0, false, false},
+                          {"Moment2", "Moment2Out", "moment2", 0, false, false},
+                          {"Beta1Pow", "Beta1PowOut", "beta1_pow_acc", FIELD(beta1), true, true},
+                          {"Beta2Pow", "Beta2PowOut", "beta2_pow_acc", FIELD(beta2), true, true}},
+         .attrs = {{"beta1", FIELD(beta1), false},
+                   {"beta2", FIELD(beta2), false},
+                   {"epsilon", FIELD(epsilon), false},
+                   {"lazy_mode", FIELD(lazy_mode), true}},
+         .more_attrs = adam_attrs},
+    [OPTIMIZER_LARS_MOMENTUM] =
+        {.name = "lars_momentum",
+         .op = "lars_momentum",
+         .accumulators = {{.in_slot = "Velocity", .out_slot = "VelocityOut", .name = "velocity"}},
+         .attrs = {{"mu", FIELD(momentum), false},
+                   {"lars_coeff", FIELD(lars_coeff), false},
+                   {"lars_weight_decay", FIELD(weight_decay), false}}},
+    [OPTIMIZER_ADAGRAD] = {.name = "adagrad",
+                           .op = "adagrad",
+                           .accumulators = {{"Moment", "MomentOut", "moment",
+                                             FIELD(initial_accumulator), false, false}},
+                           .attrs = {{"epsilon", FIELD(epsilon), false}}},
+    [OPTIMIZER_ADAMAX] = {.name = "adamax",
+                          .op = "adamax",
+                          .accumulators = {{"Moment", "MomentOut", "moment", 0, false, false},
+                                           {"InfNorm", "InfNormOut", "inf_norm", 0, false, false},
+                                           {"Beta1Pow", NULL, "beta1_pow_acc", FIELD(beta1), true,
+                                            false}},
+                          .attrs = {{"beta1", FIELD(beta1), false},
+                                    {"beta2", FIELD(beta2), false},
+                                    {"epsilon", FIELD(epsilon), false}},
+                          .decay_of = "beta1_pow_acc"},
+    [OPTIMIZER_DECAYED_ADAGRAD] =
+        {.name = "decayed_adagrad",
+         .op = "decayed_adagrad",
+         .accumulators = {{.in_slot = "Moment", .out_slot = "MomentOut", .name = "moment"}},
+         .attrs = {{"epsilon", FIELD(epsilon), false}, {"decay", FIELD(decay), false}}},
+    [OPTIMIZER_ADADELTA] = {.name = "adadelta",
+                            .op = "adadelta",
+                            .accumulators = {{.in_slot = "AvgSquaredGrad",
+                                              .out_slot = "AvgSquaredGradOut",
+                                              .name = "_avg_squared_grad"},
+                                             {.in_slot = "AvgSquaredUpdate",
+                                              .out_slot = "AvgSquaredUpdateOut",
+                                              .name = "_avg_squared_update"}},
+                            .attrs = {{"epsilon", FIELD(epsilon), false},
+                                      {"rho", FIELD(decay), false}},
+                            .no_rate = true},
+    [OPTIMIZER_RMSPROP] =
+        {.name = "rmsprop",
+         .op = "rmsprop",
+         .accumulators = {{"Moment", "MomentOut", "momentum", 0, false, false},
+                          {"MeanSquare", "MeanSquareOut", "mean_square", 0, false, false},
+                          {"MeanGrad", "MeanGradOut", "mean_grad", 0, false, false}},
+         .attrs = {{"epsilon", FIELD(epsilon), false},
+                   {"decay", FIELD(decay), false},
+                   {"momentum", FIELD(momentum), false},
+                   {"centered", FIELD(centered), true}}},
+    // Fluid 1.8.5 hands l1 to both attributes.
+    [OPTIMIZER_FTRL] =
+        {.name = "ftrl",
+         .op = "ftrl",
+         .accumulators = {{"SquaredAccumulator", "SquaredAccumOut", "squared", 0, false, false},
+                          {"LinearAccumulator", "LinearAccumOut", "linear", 0, false, false}},
+         .attrs = {{"l1", FIELD(l1), false},
+                   {"l2", FIELD(l1), false},
+                   {"lr_power", FIELD(lr_power), false}}},
+    [OPTIMIZER_LAMB] =
+        {.name = "lamb",
+         .op = "lamb",
+         .accumulators = {{"Moment1", "Moment1Out", "moment1", 0, false, false},
+                          {"Moment2", "Moment2Out", "moment2", 0, false, false},
+                          {"Beta1Pow", NULL, "beta1_pow_acc", FIELD(beta1), true, true},
+                          {"Beta2Pow", NULL, "beta2_pow_acc", FIELD(beta2), true, true}},
+         .attrs = {{"beta1", FIELD(beta1), false},
+                   {"beta2", FIELD(beta2), false},
+                   {"epsilon", FIELD(epsilon), false},
+                   {"weight_decay", FIELD(weight_decay), false}}},
+    [OPTIMIZER_DPSGD] = {.name = "dpsgd",
+                         .op = "dpsgd",
+                         .attrs = {{"clip", FIELD(dpsgd_clip), false},
+                                   {"batch_size", FIELD(batch_size), false},
+                                   {"sigma", FIELD(sigma), false}},
+                         .more_attrs = dpsgd_attrs},
 };
-#define DEFS_COUNT (sizeof defs / sizeof *defs)
 
 struct update {
-    struct program *main, *startup;
-    struct unique_name *names;
+    struct expr e;
     const struct optimizer_spec *spec;
     const struct optimizer_def *def;
-    char *rate;   // name of the learning rate variable
-    int dtype;    // of the parameters
-    struct err *err;
+    const char *rate;   // name of the learning rate variable
+    int dtype;          // of the parameters
 };
 
-static size_t *sorted_order(const struct str_list *params);
-static int add_accumulators(struct update *u, const char *param, struct str_list *out_names);
-static int add_rate(struct update *u);
-static int add_filled(struct update *u, const char *name, const struct dims *dims, int dtype,
-                      double value, const char *device);
-static int scaled_rate(struct update *u, const struct var_desc *param, char **out_name);
-static int append_update(struct update *u, const char *param, const char *grad,
-                         const struct str_list *states);
+static void sort_pairs(const struct backward_result *pairs, struct backward_result *sorted);
+static void add_accumulators(struct update *u, const char *param, struct str_list *out_names);
+static void add_rate(struct update *u);
+static const char *scaled_rate(struct update *u, const struct var_desc *param);
+static void append_update(struct update *u, const char *param, const char *grad,
+                          const struct str_list *states);
+static void append_decay(struct update *u, const struct str_list *states);
 
 struct optimizer_spec optimizer_spec_make(enum optimizer_kind kind, double learning_rate)
 {
-    return (struct optimizer_spec){.kind = kind,
-                                   .learning_rate = learning_rate,
-                                   .momentum = 0.9,
-                                   .beta1 = 0.9,
-                                   .beta2 = 0.999,
-                                   .epsilon = 1e-8};
+    struct optimizer_spec spec = {.kind = kind,
+                                  .learning_rate = learning_rate,
+                                  .momentum = kind == OPTIMIZER_RMSPROP ? 0.0 : 0.9,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.999,
+                                  .epsilon = 1e-6,
+                                  .lars_coeff = 0.001,
+                                  .weight_decay = kind == OPTIMIZER_LAMB ? 0.01 : 0.0005,
+                                  .decay = 0.95,
+                                  .lr_power = -0.5,
+                                  .dpsgd_clip = 0.9,
+                                  .batch_size = 0.999,
+                                  .sigma = 1e-8};
+    if (kind == OPTIMIZER_ADAM || kind == OPTIMIZER_ADAMAX)
+        spec.epsilon = 1e-8;
+    return spec;
 }
 
 int optimizer_kind_parse(const char *name, enum optimizer_kind *out, struct err *err)
 {
-    for (size_t i = 0; i < DEFS_COUNT; i++) {
+    struct buf list;
+    for (size_t i = 0; i < OPTIMIZER_KINDS; i++) {
         if (str_eq(defs[i].name, name)) {
             *out = (enum optimizer_kind)i;
             return 0;
         }
     }
-    return err_set(err, SL_EINVAL, "optimizer `%s` is not known: sgd, momentum or adam", name);
+    buf_init(&list, 0);
+    for (size_t i = 0; i < OPTIMIZER_KINDS; i++)
+        buf_printf(&list, "%s%s",
+                   i == 0                     ? ""
+                   : i + 1 == OPTIMIZER_KINDS ? " or "
+                                              : ", ",
+                   defs[i].name);
+    int rc = err_set(err, SL_EINVAL, "optimizer `%s` is not known: %s", name, buf_text(&list));
+    buf_deinit(&list);
+    return rc;
 }
 
 int optimizer_apply(struct program *main, struct program *startup, struct unique_name *names,
                     const struct optimizer_spec *spec, const struct backward_result *pairs,
                     struct err *err)
 {
-    struct update u = {.main = main,
-                       .startup = startup,
-                       .names = names,
+    struct update u = {.e = expr_make(main, startup, names, OP_ROLE_OPTIMIZE, err),
                        .spec = spec,
                        .def = &defs[spec->kind],
-                       .dtype = DTYPE_FP32,
-                       .err = err};
-    size_t count = pairs->params.count;
-    size_t *order = sorted_order(&pairs->params);
+                       .dtype = DTYPE_FP32};
+    struct backward_result sorted = {0};
+    sort_pairs(pairs, &sorted);
+    size_t count = sorted.params.count;
     struct str_list *states = mem_must_calloc(count + 1, sizeof *states);
-    int rc = 0;
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = add_accumulators(&u, pairs->params.items[order[i]], &states[i]);
-    if (rc == 0)
-        rc = add_rate(&u);
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = append_update(&u, pairs->params.items[order[i]], pairs->grads.items[order[i]],
-                           &states[i]);
+    clip_append(&u.e, &spec->clip, &sorted);
+    regularizer_append(&u.e, spec->regularizer, spec->regularizer_coeff, &sorted);
+    for (size_t i = 0; i < count; i++)
+        add_accumulators(&u, sorted.params.items[i], &states[i]);
+    add_rate(&u);
+    for (size_t i = 0; i < count; i++)
+        append_update(&u, sorted.params.items[i], sorted.grads.items[i], &states[i]);
+    for (size_t i = 0; i < count && u.def->decay_of != NULL; i++) {
+        u.e.param = sorted.params.items[i];
+        u.e.grad = sorted.grads.items[i];
+        append_decay(&u, &states[i]);
+    }
     for (size_t i = 0; i < count; i++)
         str_list_deinit(&states[i]);
     mem_free(states);
-    mem_free(order);
-    mem_free(u.rate);
-    return rc;
+    backward_result_deinit(&sorted);
+    return u.e.rc;
 }
 
 int optimizer_minimize(struct program *main, struct program *startup, struct unique_name *names,
-                       const struct optimizer_spec *spec, const char *loss, struct err *err)
+                       const struct optimizer_spec *spec, const char *loss,
+                       const struct str_list *no_grad, struct err *err)
 {
     const struct block *block = program_block(main, 0);
     struct str_list params = {0};
-    for (size_t i = 0; i < block->vars_count; i++)
-        if (block->vars[i]->is_parameter && block->vars[i]->trainable)
-            str_list_add(&params, block->vars[i]->name);
+    for (size_t i = 0; i < block->vars_count; i++) {
+        const struct var_desc *var = block->vars[i];
+        bool excluded = no_grad != NULL && str_list_has(no_grad, var->name);
+        if (var->is_parameter && var->trainable && !excluded)
+            str_list_add(&params, var->name);
+    }
     struct backward_result pairs = {0};
-    int rc = backward_append(main, loss, &params, NULL, &pairs, err);
+    int rc = backward_append(main, loss, &params, no_grad, &pairs, err);
     if (rc == 0 && pairs.params.count == 0)
         rc =
             err_set(err, SL_EINVAL, "optimizer: loss `%s` depends on no trainable parameter", loss);
@@ -143,154 +258,147 @@ int optimizer_minimize(struct program *main, struct program *startup, struct uni
     return rc < 0 ? rc : updated;
 }
 
-static double first_beta1(const struct optimizer_spec *spec)
+static void adam_attrs(struct op_desc *op)
 {
-    return spec->beta1;
-}
-
-static double first_beta2(const struct optimizer_spec *spec)
-{
-    return spec->beta2;
-}
-
-static void momentum_attrs(const struct optimizer_spec *spec, struct op_desc *op)
-{
-    op_desc_set_float(op, "mu", (float)spec->momentum);
-    op_desc_set_bool(op, "use_nesterov", spec->use_nesterov);
-}
-
-static void adam_attrs(const struct optimizer_spec *spec, struct op_desc *op)
-{
-    op_desc_set_float(op, "beta1", (float)spec->beta1);
-    op_desc_set_float(op, "beta2", (float)spec->beta2);
-    op_desc_set_float(op, "epsilon", (float)spec->epsilon);
-    op_desc_set_bool(op, "lazy_mode", spec->lazy_mode);
     op_desc_set_long(op, "min_row_size_to_use_multithread", 1000);
 }
 
-// Indices of params, sorted by name. Insertion sort: models have tens or hundreds of parameters.
-static size_t *sorted_order(const struct str_list *params)
+static void dpsgd_attrs(struct op_desc *op)
 {
-    size_t *order = mem_must_calloc(params->count + 1, sizeof *order);
-    for (size_t i = 0; i < params->count; i++) {
+    op_desc_set_int(op, "seed", 0);
+}
+
+// Insertion sort by the parameter's name: models have tens or hundreds of parameters.
+static void sort_pairs(const struct backward_result *pairs, struct backward_result *sorted)
+{
+    size_t count = pairs->params.count;
+    size_t *order = mem_must_calloc(count + 1, sizeof *order);
+    for (size_t i = 0; i < count; i++) {
         size_t at = i;
-        for (; at > 0 && strcmp(params->items[order[at - 1]], params->items[i]) > 0; at--)
+        for (; at > 0 && strcmp(pairs->params.items[order[at - 1]], pairs->params.items[i]) > 0;
+             at--)
             order[at] = order[at - 1];
         order[at] = i;
     }
-    return order;
+    for (size_t i = 0; i < count; i++) {
+        str_list_add(&sorted->params, pairs->params.items[order[i]]);
+        str_list_add(&sorted->grads, pairs->grads.items[order[i]]);
+    }
+    mem_free(order);
 }
 
-static int add_accumulators(struct update *u, const char *param, struct str_list *out_names)
+static double field(const struct optimizer_spec *spec, size_t at)
 {
-    const struct var_desc *var = block_var(program_block(u->main, 0), param);
-    if (var == NULL)
-        return err_set(u->err, SL_EINVAL, "optimizer: parameter `%s` is not a variable of block 0",
-                       param);
+    double value;
+    memcpy(&value, (const char *)spec + at, sizeof value);
+    return value;
+}
+
+static bool flag(const struct optimizer_spec *spec, size_t at)
+{
+    bool value;
+    memcpy(&value, (const char *)spec + at, sizeof value);
+    return value;
+}
+
+static const struct dims one_element = {.rank = 1, .d = {1}};
+
+static void add_accumulators(struct update *u, const char *param, struct str_list *out_names)
+{
+    if (u->e.rc < 0)
+        return;
+    const struct var_desc *var = block_var(program_block(u->e.main, 0), param);
+    if (var == NULL) {
+        u->e.rc = err_set(u->e.err, SL_EINVAL,
+                          "optimizer: parameter `%s` is not a variable of block 0", param);
+        return;
+    }
     struct dims full = var->dims;
     u->dtype = var->dtype;
-    const struct dims one = {.rank = 1, .d = {1}};
-    int rc = 0;
-    for (const struct accumulator *a = u->def->accumulators; a->name != NULL && rc == 0; a++) {
+    for (const struct accumulator *a = u->def->accumulators; a->name != NULL; a++) {
         char *key = mem_must_printf("%s_%s", param, a->name);
-        char *name = unique_name_next(u->names, key);
-        rc = add_filled(u, name, a->one_element ? &one : &full, u->dtype,
-                        a->first ? a->first(u->spec) : 0.0, a->one_element ? "cpu" : "");
+        char *name = unique_name_next(u->e.names, key);
+        expr_global(&u->e, name, a->one_element ? &one_element : &full, u->dtype,
+                    a->first > 0 ? field(u->spec, a->first) : 0.0, false, a->on_cpu ? "cpu" : "");
         str_list_add(out_names, name);
         mem_free(name);
         mem_free(key);
     }
-    return rc;
 }
 
-static int add_rate(struct update *u)
+static void add_rate(struct update *u)
 {
-    if (u->spec->learning_rate_var != NULL) {
-        u->rate = mem_must_strdup(u->spec->learning_rate_var);
-        return 0;
-    }
-    const struct dims one = {.rank = 1, .d = {1}};
-    u->rate = unique_name_next(u->names, "learning_rate");
-    return add_filled(u, u->rate, &one, u->dtype, u->spec->learning_rate, "");
-}
-
-static struct var_desc *make_var(const char *name, const struct dims *dims, int dtype,
-                                 bool persistable)
-{
-    struct var_desc *var = var_desc_new(name);
-    var->has_tensor = true;
-    var->dims = *dims;
-    var->dtype = dtype;
-    var->has_persistable = true;
-    var->persistable = persistable;
-    return var;
-}
-
-// A persistable in both programs, filled by an operator in front of the start-up program.
-static int add_filled(struct update *u, const char *name, const struct dims *dims, int dtype,
-                      double value, const char *device)
-{
-    block_add_var(program_block(u->main, 0), make_var(name, dims, dtype, true));
-    block_add_var(program_block(u->startup, 0), make_var(name, dims, dtype, true));
-    struct op_desc *op = op_desc_new("fill_constant");
-    op_desc_add_output(op, "Out", name);
-    op_desc_set_longs(op, "shape", dims->d, (size_t)dims->rank);
-    op_desc_set_int(op, "dtype", dtype);
-    op_desc_set_float(op, "value", (float)value);
-    op_desc_set_bool(op, "force_cpu", false);
-    op_desc_set_string(op, "op_device", device);
-    return op_build_insert(program_block(u->startup, 0), 0, op, OP_ROLE_FORWARD, u->err);
+    u->rate = u->spec->learning_rate_var;
+    if (u->rate != NULL || u->e.rc < 0)
+        return;
+    char *name = unique_name_next(u->e.names, "learning_rate");
+    const struct var_desc *var =
+        expr_global(&u->e, name, &one_element, u->dtype, u->spec->learning_rate, false, "");
+    u->rate = var ? var->name : NULL;
+    mem_free(name);
 }
 
 // A parameter's own factor: learning_rate_0 scaled, in the learning-rate schedule.
-static int scaled_rate(struct update *u, const struct var_desc *param, char **out_name)
+static const char *scaled_rate(struct update *u, const struct var_desc *param)
 {
-    struct block *block = program_block(u->main, 0);
-    if (param->learning_rate == 1.0f) {
-        *out_name = mem_must_strdup(u->rate);
-        return 0;
+    if (param->learning_rate == 1.0f)
+        return u->rate;
+    const struct var_desc *rate = block_var(program_block(u->e.main, 0), u->rate);
+    if (rate == NULL) {
+        u->e.rc = err_set(u->e.err, SL_EINVAL,
+                          "optimizer: learning rate `%s` is not a variable of block 0", u->rate);
+        return NULL;
     }
-    const struct var_desc *rate = block_var(block, u->rate);
-    if (rate == NULL)
-        return err_set(u->err, SL_EINVAL,
-                       "optimizer: learning rate `%s` is not a variable of block 0", u->rate);
-    *out_name = unique_name_next(u->names, "tmp");
-    struct var_desc *var = make_var(*out_name, &rate->dims, rate->dtype, false);
-    var->has_lod_level = true;
-    block_add_var(block, var);
-    struct op_desc *op = op_desc_new("scale");
-    op_desc_add_input(op, "X", u->rate);
-    op_desc_add_output(op, "Out", *out_name);
-    op_desc_set_float(op, "scale", param->learning_rate);
-    return op_build_append(block, op, OP_ROLE_LR_SCHED | OP_ROLE_OPTIMIZE, u->err);
+    struct expr schedule = u->e;
+    schedule.role = OP_ROLE_LR_SCHED | OP_ROLE_OPTIMIZE;
+    schedule.param = schedule.grad = NULL;
+    const struct var_desc *scaled = expr_scale(&schedule, rate, (double)param->learning_rate, 0.0);
+    u->e.rc = schedule.rc;
+    return scaled ? scaled->name : NULL;
 }
 
-static int append_update(struct update *u, const char *param, const char *grad,
-                         const struct str_list *states)
+static void append_update(struct update *u, const char *param, const char *grad,
+                          const struct str_list *states)
 {
-    struct block *block = program_block(u->main, 0);
-    char *rate = NULL;
-    int rc = scaled_rate(u, block_var(block, param), &rate);
-    if (rc < 0) {
-        mem_free(rate);
-        return rc;
-    }
+    if (u->e.rc < 0)
+        return;
+    const char *rate = NULL;
+    if (!u->def->no_rate)
+        rate = scaled_rate(u, block_var(program_block(u->e.main, 0), param));
     struct op_desc *op = op_desc_new(u->def->op);
     op_desc_add_input(op, "Param", param);
     op_desc_add_input(op, "Grad", grad);
-    op_desc_add_input(op, "LearningRate", rate);
+    if (!u->def->no_rate)
+        op_desc_add_input(op, "LearningRate", rate);
     op_desc_add_output(op, "ParamOut", param);
     for (size_t i = 0; i < states->count; i++) {
-        op_desc_add_input(op, u->def->accumulators[i].in_slot, states->items[i]);
-        op_desc_add_output(op, u->def->accumulators[i].out_slot, states->items[i]);
+        const struct accumulator *a = &u->def->accumulators[i];
+        op_desc_add_input(op, a->in_slot, states->items[i]);
+        if (a->out_slot != NULL)
+            op_desc_add_output(op, a->out_slot, states->items[i]);
     }
-    if (u->def->set_attrs != NULL)
-        u->def->set_attrs(u->spec, op);
-    struct str_list pair = {0};
-    str_list_add(&pair, param);
-    str_list_add(&pair, grad);
-    op_desc_set_strings(op, OP_ROLE_VAR_ATTR, &pair);
-    str_list_deinit(&pair);
-    mem_free(rate);
-    return op_build_append(block, op, OP_ROLE_OPTIMIZE, u->err);
+    for (const struct number *n = u->def->attrs; n->name != NULL; n++) {
+        if (n->flag)
+            op_desc_set_bool(op, n->name, flag(u->spec, n->field));
+        else
+            op_desc_set_float(op, n->name, (float)field(u->spec, n->field));
+    }
+    if (u->def->more_attrs != NULL)
+        u->def->more_attrs(op);
+    u->e.param = param;
+    u->e.grad = grad;
+    expr_append(&u->e, op);
+}
+
+static void append_decay(struct update *u, const struct str_list *states)
+{
+    for (size_t i = 0; i < states->count && u->e.rc == 0; i++) {
+        if (!str_eq(u->def->accumulators[i].name, u->def->decay_of))
+            continue;
+        struct op_desc *op = op_desc_new("scale");
+        op_desc_add_input(op, "X", states->items[i]);
+        op_desc_add_output(op, "Out", states->items[i]);
+        op_desc_set_float(op, "scale", (float)u->spec->beta1);
+        expr_append(&u->e, op);
+    }
 }

@@ -47,6 +47,9 @@ struct var_desc {
     bool stop_gradient;
     bool is_data;
     float learning_rate;            // a parameter's factor, 1 by default
+    int regularizer;                // a parameter's own: enum regularizer_kind, 0 for none
+    float regularizer_coeff;
+    bool not_averaged;              // left out by ModelAverage and ExponentialMovingAverage
 };
 
 struct var_desc *var_desc_new(const char *name);     // LoD tensor, float32, rank 0

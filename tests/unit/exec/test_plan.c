@@ -326,6 +326,77 @@ static void test_a_range_of_ops_may_run_alone(void **state)
     program_free(program);
 }
 
+// if (cond) out = x + x, with the condition as it is told.
+static struct program *make_conditional(void)
+{
+    struct program *program = program_new();
+    struct block *block = program_block(program, 0), *inner = program_append_block(program, 0);
+    exec_fixture_fill(block, "out", 5, 1, D(1));
+    exec_fixture_op(inner, "sum", "X=x,x", "Out=twice");
+    exec_fixture_op(inner, "scale", "X=twice", "Out=out");
+    struct op_desc *op =
+        exec_fixture_op(block, "conditional_block", "Cond=cond Input=x", "Out=out");
+    op_desc_set_bool(op, "is_scalar_condition", true);
+    op_desc_set_block(op, "sub_block", 1);
+    exec_fixture_op(block, "scale", "X=out", "Out=copy");
+    return program;
+}
+
+static void test_a_conditional_block_runs_when_its_condition_holds(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct plan *plan;
+    struct scope *scope = scope_new();
+    struct plan_binder binder = {bind_in_scope, scope};
+    struct program *program = make_conditional();
+    struct tensor *cond = variable_tensor(scope_var(scope, "cond"));
+    assert_int_equal(tensor_resize(cond, DTYPE_BOOL, &(struct dims){.rank = 1, .d = {1}}), 0);
+    unsigned char *holds = cond->data;
+    assert_int_equal(plan_new(program_block(program, 0), 0, 0, &binder, NULL, 0, &plan, &err), 0);
+    // What the block reads need not be there while it does not run.
+    *holds = 0;
+    if (plan_run(plan, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(tensor_f32(&scope_find(scope, "copy")->tensor)[0] == 5);
+    *holds = 1;
+    assert_true(plan_run(plan, &err) < 0);
+    if (strstr(err.text, "block 1 op 0 `sum`: variable x has no value") == NULL)
+        fail_msg("%s", err.text);
+    // A wider value inside makes what is behind infer its shapes again.
+    for (int width = 1; width < 4; width++) {
+        exec_fixture_value(scope_var(scope, "x"), 1, D(width));
+        err = (struct err){0};
+        if (plan_run(plan, &err) < 0)
+            fail_msg("%s", err.text);
+        const struct tensor *copy = &scope_find(scope, "copy")->tensor;
+        assert_int_equal(copy->dims.d[0], width);
+        assert_true(tensor_f32(copy)[width - 1] == 2.0f * (float)(width - 1));
+    }
+    plan_free(plan);
+    scope_free(scope);
+    program_free(program);
+}
+
+static void test_a_conditional_block_needs_a_block_of_its_own(void **state)
+{
+    (void)state;
+    struct program *program = make_conditional();
+    struct block *block = program_block(program, 0);
+    op_desc_set_block(block->ops[1], "sub_block", 0);
+    expect_plan_error(program,
+                      "op 1 `conditional_block`: attribute sub_block names no later block");
+    program = make_conditional();
+    block = program_block(program, 0);
+    for (int i = 0; i < 2; i++)
+        block_append_op(block, op_desc_clone(block->ops[1]));
+    expect_plan_error(program, "block 1 is run by several ops");
+    program = make_conditional();
+    block = program_block(program, 1);
+    exec_fixture_op(block, "odd", "X=x", "Out=y");
+    expect_plan_error(program, "op 1 `conditional_block`: block 1 op 2 `odd`");
+}
+
 static void test_uses_tell_outside_reads_and_writes(void **state)
 {
     (void)state;
@@ -360,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_received_slices_stay_apart_when_the_whole_is_read_between),
         cmocka_unit_test(test_attributes_of_both_eras_fit),
         cmocka_unit_test(test_a_range_of_ops_may_run_alone),
+        cmocka_unit_test(test_a_conditional_block_runs_when_its_condition_holds),
+        cmocka_unit_test(test_a_conditional_block_needs_a_block_of_its_own),
         cmocka_unit_test(test_uses_tell_outside_reads_and_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

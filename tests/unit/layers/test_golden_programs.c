@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recorded networks, optimizers, schedules, regularizers and clips, built again through sluice.h:
+// main, start-up and test program must be Fluid's.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/layers/layers.h"
+#include "tests/unit/passes/golden_folder.h"
+
+#define SEED 1234
+
+struct row {
+    const char *name;
+    sl_var *(*network)(sl_net *net);
+    void (*training)(sl_net *net, sl_var *loss, sl_average **out_average);
+};
+
+// ---- networks
+
+static sl_var *classify(sl_net *net, sl_var *predict, sl_var *label)
+{
+    sl_var *loss = sl_mean(net, sl_cross_entropy(net, predict, label));
+    sl_accuracy(net, predict, label, 1);
+    return loss;
+}
+
+static sl_var *mlp(sl_net *net, int64_t width, int64_t hidden)
+{
+    struct sl_fc_options relu = sl_fc_defaults(), softmax = sl_fc_defaults();
+    relu.act = "relu";
+    softmax.act = "softmax";
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(width));
+    sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    return classify(net, sl_fc(net, sl_fc(net, img, hidden, &relu), 10, &softmax), label);
+}
+
+static sl_var *small(sl_net *net)
+{
+    return mlp(net, 784, 24);
+}
+
+static sl_var *tiny(sl_net *net)
+{
+    return mlp(net, 196, 8);
+}
+
+static sl_var *attributes(sl_net *net)
+{
+    struct sl_param_attr w1 = sl_param_attr_defaults(), b1 = w1, w2 = w1, b2 = w1;
+    struct sl_fc_options relu = sl_fc_defaults(), softmax = sl_fc_defaults();
+    w1.name = "first.w";
+    w1.learning_rate = 2.0;
+    w1.regularizer = sl_l1_decay(0.01);
+    b1.name = "first.b";
+    b1.learning_rate = 0.0;
+    w2.name = "second.w";
+    w2.learning_rate = 0.5;
+    b2.name = "second.b";
+    relu.act = "relu";
+    relu.param_attr = &w1;
+    relu.bias_attr = &b1;
+    softmax.act = "softmax";
+    softmax.param_attr = &w2;
+    softmax.bias_attr = &b2;
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(784));
+    sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    return classify(net, sl_fc(net, sl_fc(net, img, 24, &relu), 10, &softmax), label);
+}
+
+// ---- trainings
+
+#define OPTIMIZER(name, make)                                                                      \
+    static void name(sl_net *net, sl_var *loss, sl_average **out_average)                          \
+    {                                                                                              \
+        (void)out_average;                                                                         \
+        sl_minimize(net, make, loss);                                                              \
+    }
+
+static sl_optimizer *nesterov(void)
+{
+    struct sl_momentum_options o = sl_momentum_defaults();
+    o.use_nesterov = true;
+    return sl_momentum(0.05, 0.9, &o);
+}
+
+static sl_optimizer *adagrad_init(void)
+{
+    struct sl_adagrad_options o = sl_adagrad_defaults();
+    o.initial_accumulator = 0.1;
+    return sl_adagrad(0.05, &o);
+}
+
+static sl_optimizer *lazy(void)
+{
+    struct sl_adam_options o = sl_adam_defaults();
+    o.beta1 = 0.8;
+    o.beta2 = 0.95;
+    o.lazy_mode = true;
+    return sl_adam(0.01, &o);
+}
+
+static sl_optimizer *dpsgd(void)
+{
+    struct sl_dpsgd_options o = sl_dpsgd_defaults();
+    o.clip = 10.0;
+    o.batch_size = 32.0;
+    return sl_dpsgd(0.01, &o);
+}
+
+static sl_optimizer *rmsprop(double rho, double momentum, bool centered)
+{
+    struct sl_rmsprop_options o = sl_rmsprop_defaults();
+    o.rho = rho;
+    o.momentum = momentum;
+    o.centered = centered;
+    return sl_rmsprop(0.005, &o);
+}
+
+static sl_optimizer *ftrl(double l1, double l2, double power)
+{
+    struct sl_ftrl_options o = {l1, l2, power};
+    return sl_ftrl(0.1, &o);
+}
+
+OPTIMIZER(with_sgd, sl_sgd(0.1))
+OPTIMIZER(with_momentum, sl_momentum(0.05, 0.9, NULL))
+OPTIMIZER(with_nesterov, nesterov())
+OPTIMIZER(with_lars, sl_lars_momentum(0.5, 0.9, NULL))
+OPTIMIZER(with_adagrad, sl_adagrad(0.05, NULL))
+OPTIMIZER(with_adagrad_init, adagrad_init())
+OPTIMIZER(with_adam, sl_adam(0.01, NULL))
+OPTIMIZER(with_lazy, lazy())
+OPTIMIZER(with_adamax, sl_adamax(0.01, NULL))
+OPTIMIZER(with_dpsgd, dpsgd())
+OPTIMIZER(with_decayed_adagrad, sl_decayed_adagrad(0.02, NULL))
+OPTIMIZER(with_adadelta, sl_adadelta(1.0, NULL))
+OPTIMIZER(with_rmsprop, rmsprop(0.95, 0.0, false))
+OPTIMIZER(with_rmsprop_momentum, rmsprop(0.9, 0.5, false))
+OPTIMIZER(with_rmsprop_centered, rmsprop(0.95, 0.0, true))
+OPTIMIZER(with_ftrl, ftrl(0.001, 0.001, -0.5))
+OPTIMIZER(with_ftrl_power, ftrl(0.01, 0.0, -0.7))
+OPTIMIZER(with_lamb, sl_lamb(0.01, NULL))
+
+static void with_model_average(sl_net *net, sl_var *loss, sl_average **out_average)
+{
+    sl_minimize(net, sl_momentum(0.05, 0.9, NULL), loss);
+    *out_average = sl_model_average(net, 0.5, 2, 4);
+}
+
+static void with_moving_average(sl_net *net, sl_var *loss, sl_average **out_average)
+{
+    sl_minimize(net, sl_momentum(0.05, 0.9, NULL), loss);
+    *out_average = sl_exponential_moving_average(net, 0.9);
+}
+
+static void with_lookahead(sl_net *net, sl_var *loss, sl_average **out_average)
+{
+    (void)out_average;
+    sl_minimize_lookahead(net, sl_sgd(0.1), loss, 0.5, 3);
+}
+
+#define SCHEDULE(name, rate)                                                                       \
+    static void name(sl_net *net, sl_var *loss, sl_average **out_average)                          \
+    {                                                                                              \
+        (void)out_average;                                                                         \
+        sl_optimizer *optimizer = sl_sgd(0.0);                                                     \
+        sl_optimizer_set_rate(optimizer, rate);                                                    \
+        sl_minimize(net, optimizer, loss);                                                         \
+    }
+
+static const double boundaries[] = {3, 6}, values[] = {0.1, 0.05, 0.01};
+
+SCHEDULE(lr_exponential, sl_exponential_decay(net, 0.1, 3, 0.5, false))
+SCHEDULE(lr_stair, sl_exponential_decay(net, 0.1, 3, 0.5, true))
+SCHEDULE(lr_natural_exp, sl_natural_exp_decay(net, 0.1, 3, 0.5, false))
+SCHEDULE(lr_inverse_time, sl_inverse_time_decay(net, 0.1, 3, 0.5, false))
+SCHEDULE(lr_polynomial, sl_polynomial_decay(net, 0.1, 6, 0.01, 2.0, false))
+SCHEDULE(lr_polynomial_cycle, sl_polynomial_decay(net, 0.1, 4, 0.01, 1.0, true))
+SCHEDULE(lr_piecewise, sl_piecewise_decay(net, boundaries, values, 2))
+SCHEDULE(lr_noam, sl_noam_decay(net, 16, 4, 1.0))
+SCHEDULE(lr_cosine, sl_cosine_decay(net, 0.1, 2, 6))
+SCHEDULE(lr_warmup, sl_linear_lr_warmup(net, 0.1, 5, 0.01, 0.1))
+SCHEDULE(lr_warmup_cosine,
+         sl_linear_lr_warmup_of(net, sl_cosine_decay(net, 0.1, 2, 6), 3, 0.01, 0.1))
+
+static sl_optimizer *regularized(sl_optimizer *optimizer, struct sl_regularizer regularizer)
+{
+    sl_optimizer_set_regularizer(optimizer, regularizer);
+    return optimizer;
+}
+
+static sl_optimizer *clipped(sl_optimizer *optimizer, struct sl_clip clip)
+{
+    sl_optimizer_set_clip(optimizer, clip);
+    return optimizer;
+}
+
+OPTIMIZER(reg_l1, regularized(sl_sgd(0.1), sl_l1_decay(0.01)))
+OPTIMIZER(reg_l2, regularized(sl_momentum(0.05, 0.9, NULL), sl_l2_decay(0.05)))
+OPTIMIZER(reg_own, regularized(sl_sgd(0.1), sl_l2_decay(0.02)))
+OPTIMIZER(clip_value, clipped(sl_sgd(0.1), sl_clip_by_value(0.01, -0.02)))
+OPTIMIZER(clip_norm, clipped(sl_sgd(0.1), sl_clip_by_norm(0.1)))
+OPTIMIZER(clip_global, clipped(sl_sgd(0.1), sl_clip_by_global_norm(0.1)))
+OPTIMIZER(clip_global_l2,
+          clipped(regularized(sl_adam(0.01, NULL), sl_l2_decay(0.02)), sl_clip_by_global_norm(0.1)))
+
+static const struct row rows[] = {
+    {"digits_sgd", small, with_sgd},
+    {"digits_momentum", small, with_momentum},
+    {"digits_momentum_nesterov", small, with_nesterov},
+    {"digits_lars", small, with_lars},
+    {"digits_adagrad", small, with_adagrad},
+    {"digits_adagrad_init", small, with_adagrad_init},
+    {"digits_adam", small, with_adam},
+    {"digits_adam_lazy", small, with_lazy},
+    {"digits_adamax", small, with_adamax},
+    {"digits_dpsgd", small, with_dpsgd},
+    {"digits_decayed_adagrad", small, with_decayed_adagrad},
+    {"digits_adadelta", small, with_adadelta},
+    {"digits_rmsprop", small, with_rmsprop},
+    {"digits_rmsprop_momentum", small, with_rmsprop_momentum},
+    {"digits_rmsprop_centered", small, with_rmsprop_centered},
+    {"digits_ftrl", small, with_ftrl},
+    {"digits_ftrl_power", small, with_ftrl_power},
+    {"digits_lamb", small, with_lamb},
+    {"digits_model_average", small, with_model_average},
+    {"digits_ema", small, with_moving_average},
+    {"digits_lookahead", small, with_lookahead},
+    {"lr_exponential", tiny, lr_exponential},
+    {"lr_exponential_stair", tiny, lr_stair},
+    {"lr_natural_exp", tiny, lr_natural_exp},
+    {"lr_inverse_time", tiny, lr_inverse_time},
+    {"lr_polynomial", tiny, lr_polynomial},
+    {"lr_polynomial_cycle", tiny, lr_polynomial_cycle},
+    {"lr_piecewise", tiny, lr_piecewise},
+    {"lr_noam", tiny, lr_noam},
+    {"lr_cosine", tiny, lr_cosine},
+    {"lr_warmup", tiny, lr_warmup},
+    {"lr_warmup_cosine", tiny, lr_warmup_cosine},
+    {"reg_l1", tiny, reg_l1},
+    {"reg_l2", tiny, reg_l2},
+    {"reg_per_param", attributes, reg_own},
+    {"clip_value", tiny, clip_value},
+    {"clip_norm", tiny, clip_norm},
+    {"clip_global_norm", tiny, clip_global},
+    {"clip_global_norm_l2", tiny, clip_global_l2},
+};
+
+static bool expect(const char *name, const char *file, struct program *got)
+{
+    char *path = mem_must_printf("%s/%s", name, file);
+    bool there = golden_folder_expect(path, got);
+    mem_free(path);
+    return there;
+}
+
+static void test_golden_program(void **state)
+{
+    const struct row *row = *state;
+    struct program *main = program_new(), *startup = program_new();
+    struct sl_error err = {0};
+    sl_average *average = NULL;
+    sl_program_set_random_seed(main, SEED);
+    sl_program_set_random_seed(startup, SEED);
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *loss = row->network(net);
+    struct program *test = sl_program_clone(main, true, NULL);
+    row->training(net, loss, &average);
+    if (sl_net_error(net, &err) == SL_ERR_UNSUPPORTED) {
+        print_message("skipped: %s\n", err.text);
+        skip();
+    }
+    if (sl_net_error(net, &err) < 0)
+        fail_msg("%s", err.text);
+    size_t compared = 0;
+    if (average != NULL) {
+        compared += expect(row->name, "averaged_apply.pb",
+                           program_clone(sl_average_apply_program(average)));
+        compared += expect(row->name, "averaged_restore.pb",
+                           program_clone(sl_average_restore_program(average)));
+    }
+    sl_average_free(average);
+    sl_net_free(net);
+    compared += expect(row->name, "main.pb", main);
+    compared += expect(row->name, "startup.pb", startup);
+    compared += expect(row->name, "test.pb", test);
+    golden_folder_done(compared);
+}
+
+int main(void)
+{
+    struct CMUnitTest tests[sizeof rows / sizeof *rows];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        tests[i] = (struct CMUnitTest){.name = rows[i].name,
+                                       .test_func = test_golden_program,
+                                       .initial_state = (void *)&rows[i]};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
