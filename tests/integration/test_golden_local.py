@@ -16,6 +16,21 @@ CASES = [
     'digits_momentum',
     'digits_adam',
     'mlp_digits',
+    'lr_exponential',
+    'lr_exponential_stair',
+    'lr_natural_exp',
+    'lr_inverse_time',
+    'lr_polynomial',
+    'lr_polynomial_cycle',
+    'lr_piecewise',
+    'lr_noam',
+    'lr_cosine',
+    'lr_warmup',
+    'lr_warmup_cosine',
+    'reg_l1',
+    'reg_l2',
+    'reg_per_param',
+    'clip_value',
 ]
 
 
