@@ -87,6 +87,7 @@ struct comm_link {
     struct buf progress;
     bool progress_done, inventory_asked, inventory_done;
     uint64_t echo_ms, spoke_ms;
+    uint64_t heard_ms;              // when it last sent something that moves the work on
     uint64_t bytes_in, bytes_out;   // of connections that have ended
     // pins
     bool pin_asked, pinned;
@@ -171,6 +172,7 @@ void comm_read_unpin(struct comm *comm);
 void comm_read_start(struct comm *comm);
 void comm_read_welcomed(struct comm_link *link);
 void comm_read_lost(struct comm_link *link);
+void comm_read_nudge(struct comm_link *link);
 void comm_read_pinned(struct comm_link *link, uint64_t version);
 void comm_read_refused(struct comm_link *link, uint32_t request, int code, const char *text);
 void *comm_read_place(struct comm_link *link, const struct frame *header);

@@ -17,6 +17,7 @@
 
 #define LINK_CONNECT_SLACK_MS 5000   // peer_link judges first
 #define LINK_SAY_MS 900
+#define LINK_NUDGE_MS 3000   // without progress: say again what may have been lost on the way
 
 static void on_connected(void *self, struct conn *conn);
 static void on_waiting(void *self, const struct err *why, unsigned attempts, uint64_t waited_ms);
@@ -36,6 +37,7 @@ static void take_refused(struct comm_link *link, const struct frame *header,
                          const struct message_refused *refused);
 static void take_end(struct comm_link *link, const struct message_end *end);
 static void take_heartbeat(struct comm_link *link, const struct message_heartbeat *heartbeat);
+static void nudge(struct comm_link *link);
 static bool send_out(struct comm_link *link, const struct step_out *out);
 static void on_released(void *arg, bool written);
 static void fail_link(struct comm_link *link, int code, const char *what);
@@ -121,6 +123,28 @@ void comm_link_tick(struct comm_link *link, uint64_t now_ms)
                                .step = comm->step ? step_number(comm->step) : 0};
         (void)conn_send_message(link->conn, &header, &message, NULL);
     }
+    if (link->conn && link->agreed && comm->waits && now_ms >= link->heard_ms + LINK_NUDGE_MS &&
+        now_ms >= comm->waits_since_ms + LINK_NUDGE_MS) {
+        link->heard_ms = now_ms;
+        nudge(link);
+    }
+}
+
+// TCP loses nothing, but what stands between (a proxy, a middlebox) may.
+static void nudge(struct comm_link *link)
+{
+    struct comm *comm = link->comm;
+    if (comm->waiting == COMM_COMPLETE && !link->completed)
+        comm_link_tell_end(link, FRAME_COMPLETE, 0, "");
+    if (comm->waiting == COMM_PIN || comm->waiting == COMM_READ)
+        comm_read_nudge(link);
+    if (!comm->step || step_nudge(comm->step, link->server)) {
+        comm_link_pump(link);
+        return;
+    }
+    struct err why = {0};
+    err_set(&why, SL_EIO, "%s does not say what it lacks; connecting again", link->endpoint);
+    conn_close(link->conn, &why);
 }
 
 void comm_link_tell_end(struct comm_link *link, enum frame_type type, int code, const char *text)
@@ -312,6 +336,7 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     struct comm_link *link = self;
     struct comm *comm = link->comm;
     (void)err;
+    link->heard_ms = loop_now_ms(comm->loop);
     if (comm_read_owns(header->request)) {
         comm_read_data(link, header, dst, sound);
         return 0;
@@ -338,6 +363,8 @@ static int on_message(void *self, const struct frame *header, const struct messa
         message->type != FRAME_FATAL)
         return err_set(err, SL_EFORMAT, "%s before the welcome",
                        frame_type_name((int)message->type));
+    if (message->type != FRAME_HEARTBEAT)
+        link->heard_ms = loop_now_ms(comm->loop);
     switch (message->type) {
     case FRAME_WELCOME:
         return take_welcome(link, header, &message->welcome, err);

@@ -59,6 +59,18 @@ void comm_read_lost(struct comm_link *link)
     link->pinned = false;
 }
 
+void comm_read_nudge(struct comm_link *link)
+{
+    struct comm *comm = link->comm;
+    if (link->pin_asked && !link->pinned) {
+        send_pin(link, link->pin_version);
+        return;
+    }
+    for (size_t p = 0; comm->waiting == COMM_READ && p < comm->parts_count; p++)
+        if (comm->parts[p].server == link->server && !comm->parts[p].done)
+            ask_part(comm, &comm->parts[p]);
+}
+
 void comm_read_pinned(struct comm_link *link, uint64_t version)
 {
     struct comm *comm = link->comm;
@@ -91,7 +103,8 @@ void comm_read_refused(struct comm_link *link, uint32_t request, int code, const
     bool of_part = false;   // else a pin could not be had again: not the same as "no such value"
     for (size_t p = 0; p < comm->parts_count; p++)
         of_part = of_part || comm->parts[p].request == request;
-    err_set(&why, code < 0 && of_part ? code : SL_EREFUSED, "reading from %s: %s", link->endpoint, text);
+    err_set(&why, code < 0 && of_part ? code : SL_EREFUSED, "reading from %s: %s", link->endpoint,
+            text);
     comm->parts_count = 0;
     comm_answer(comm, why.code, &why);
 }

@@ -760,6 +760,13 @@ static int take_pin(struct handler_client *client, const struct frame *header, s
         client->pin_request = header->request;
         return 0;
     }
+    struct frame answer = {.type = FRAME_PINNED,
+                           .request = header->request,
+                           .step = version,
+                           .incarnation = client->incarnation};
+    for (int i = 0; i < client->pins_count; i++)
+        if (client->pins[i] == version)   // asked again, or asked of two
+            return conn_send_plain(client->conn, &answer, err);
     int rc = client->pins_count < HANDLER_PINS_MAX
                  ? state_pin(handler->state, version, &why)
                  : err_set(&why, SL_ELIMIT, "more than %d pinned versions on one connection",
@@ -767,10 +774,6 @@ static int take_pin(struct handler_client *client, const struct frame *header, s
     if (rc < 0)
         return refuse(client, header, &why);
     client->pins[client->pins_count++] = version;
-    struct frame answer = {.type = FRAME_PINNED,
-                           .request = header->request,
-                           .step = version,
-                           .incarnation = client->incarnation};
     return conn_send_plain(client->conn, &answer, err);
 }
 

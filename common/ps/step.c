@@ -409,6 +409,23 @@ void step_data(struct step *step, int server_index, uint32_t request, uint32_t v
         ask_again(step, item);
 }
 
+bool step_nudge(struct step *step, int server_index)
+{
+    struct step_server *server = &step->servers[server_index];
+    if (!server->here)
+        return true;
+    if (server->listing)
+        return false;
+    if (step->barrier && !server->committed) {
+        server->barrier_sent = server->commit_sent = false;
+        return true;
+    }
+    for (struct step_item *item = server->pulls; item; item = item->next_pull)
+        if (item->got < item->bytes && item->asked)
+            ask_again(step, item);
+    return true;
+}
+
 int step_waits_for(const struct step *step, bool *out_pull)
 {
     *out_pull = false;

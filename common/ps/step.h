@@ -92,6 +92,10 @@ void *step_place(struct step *step, int server, uint32_t request, uint32_t varia
 void step_data(struct step *step, int server, uint32_t request, uint32_t variable, uint32_t slice,
                uint32_t bytes, const void *dst, bool sound, bool last);
 
+// Nothing has come from the server for a while though the connection stands: says again what may
+// have been lost on the way (the barrier; pulls of a committed version). false: only a new
+// connection helps, since the list of what is missing does not come.
+bool step_nudge(struct step *step, int server);
 // "commit by 127.0.0.1:6175"-like: which server is waited for, -1 none; *out_pull: it is a pull.
 int step_waits_for(const struct step *step, bool *out_pull);
 uint64_t step_resent(const struct step *step);   // chunks sent again so far
