@@ -38,6 +38,7 @@
 #define AT_MOST(x, high) ((x) > (high) ? (high) : (x))
 
 #define EXP(x) VMATH_EXP(x)
+#define LOG(x) VMATH_LOG(x)
 #define TANH(x) VMATH_TANH(x)
 #define BY_TYPE(name, x) _Generic((x), float : name##_f32, double : name##_f64)
 
@@ -49,7 +50,7 @@
 #define DEFINE_HELPERS(T, S)                                                                       \
     static inline T softplus_at_##S(T x)                                                           \
     {                                                                                              \
-        return AT_LEAST(x, 0) + log(1 + EXP(-fabs(x)));                                            \
+        return AT_LEAST(x, 0) + LOG(1 + EXP(-fabs(x)));                                            \
     }                                                                                              \
     static inline T sigmoid_at_##S(T x)                                                            \
     {                                                                                              \
@@ -105,16 +106,16 @@ FAST(relu6, y, AT_MOST(AT_LEAST(x, 0), p), g *IS((y > 0) & (y < p)))
 FAST(brelu, x, AT_MOST(AT_LEAST(x, p), q), g *IS((x > p) & (x < q)))
 FAST(leaky_relu, y, AT_LEAST(x, p *x), g *(p *IS(y <= 0) + IS(y > 0)))
 FAST(thresholded_relu, x, IS(x > p) * x, g *IS(x > p))
-SLOW(soft_relu, y, log(1 + EXP(AT_MOST(AT_LEAST(x, -p), p))),
+FAST(soft_relu, y, LOG(1 + EXP(AT_MOST(AT_LEAST(x, -p), p))),
      g *(1 - EXP(-y)) * IS((y > -p) & (y < p)))
 FAST(elu, x, AT_LEAST(x, 0) + AT_MOST(p * (EXP(x) - 1), 0), x > 0 ? g : g * p * EXP(x))
 FAST(selu, y, x > 0 ? p * x : p * q * EXP(x) - p * q, y <= 0 ? g * (y + p * q) : g * p)
 FAST(sigmoid, y, 1 / (1 + EXP(-x)), g *y *(1 - y))
-SLOW(logsigmoid, x, -BY_TYPE(softplus_at, x)(-x), g *BY_TYPE(sigmoid_at, x)(-x))
+FAST(logsigmoid, x, -BY_TYPE(softplus_at, x)(-x), g *BY_TYPE(sigmoid_at, x)(-x))
 FAST(hard_sigmoid, y, AT_MOST(AT_LEAST(x *p + q, 0), 1), g *IS((y > 0) & (y < 1)) * p)
 FAST(swish, x, x / (1 + EXP(-p * x)), g *BY_TYPE(swish_slope, x)(x, p))
 FAST(hard_swish, x, x *AT_MOST(AT_LEAST(x + r, 0), p) / q,
-     x + r >= p ? g : g * IS(x + r > 0) * (2 * x + r) / q)
+     x + r >= p ? g : g * (IS(x + r > 0) * (2 * x + r) / q))
 SLOW(gelu, x, x *(num)0.5 * (1 + erf(x * (num)ONE_OVER_SQRT_2)), g *BY_TYPE(gelu_slope, x)(x))
 FAST(gelu_approximate, x, BY_TYPE(gelu_tanh, x)(x), g *BY_TYPE(gelu_tanh_slope, x)(x))
 FAST(tanh, y, TANH(x), g *(1 - y * y))
@@ -122,7 +123,7 @@ FAST(stanh, x, q *TANH(p *x), g *BY_TYPE(stanh_slope, x)(x, p, q))
 FAST(tanh_shrink, x, x - TANH(x), g *BY_TYPE(tanh_squared, x)(x))
 FAST(hard_shrink, x, x *(IS(x < -p) + IS(x > p)), g *(IS(x < -p) + IS(x > p)))
 FAST(softshrink, x, IS(x > p) * (x - p) + IS(x < -p) * (x + p), g *(IS(x > p) + IS(x < -p)))
-SLOW(softplus, x, BY_TYPE(softplus_at, x)(x), g *BY_TYPE(sigmoid_at, x)(x))
+FAST(softplus, x, BY_TYPE(softplus_at, x)(x), g *BY_TYPE(sigmoid_at, x)(x))
 FAST(softsign, x, x / (1 + fabs(x)), g *BY_TYPE(softsign_slope, x)(x))
 
 static const struct op_attr_def relu6_attrs[] = {OP_ATTR_FLOAT("threshold", 6), {.name = NULL}};

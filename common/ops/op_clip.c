@@ -4,7 +4,8 @@
 //   clip  Out = X < min ? min : X > max ? max : X      dX = dOut [min < X < max]
 //   pow   Out = X^factor                               dX = dOut factor X^(factor - 1)
 //
-// Min, Max (of X's type) and FactorTensor (float32) replace the attributes. Out may be X's memory.
+// Min, Max (of X's type; Min is rounded to float) and FactorTensor (float32) replace the
+// attributes. Out may be X's memory.
 // Integers have whole powers: the factor is cut to an integer, negative ones are refused; products
 // wrap.
 
@@ -116,6 +117,7 @@ static int clip_run(struct op_ctx *ctx, bool backward)
     if ((rc = scalar_of(ctx, CLIP_MIN, CLIP_ATTR_MIN, x->dtype, &min)) < 0 ||
         (rc = scalar_of(ctx, CLIP_MAX, CLIP_ATTR_MAX, x->dtype, &max)) < 0)
         return rc;
+    min = (double)(float)min;
     if (!(min < max))
         return err_set(ctx->err, SL_EINVAL, "min %g is not less than max %g", min, max);
     if (x->dtype == DTYPE_FP32 && backward)

@@ -13,7 +13,8 @@
 //   minus     X - Y of equal shapes; its gradients are scale ops
 //
 // Gradients sum over repetitions (binary.h). Integers wrap; they may not be divided by 0. Powers of
-// integers are computed in double; what does not fit is the smallest integer.
+// integers and remainders of float are computed in double; an integer power that does not fit is
+// the smallest integer. (Fluid exchanges X and Y of mod and pow when X is the smaller one.)
 
 #include <stdint.h>
 #include <tgmath.h>
@@ -59,6 +60,7 @@ static inline int64_t quotient_i64(int64_t a, int64_t b)
 #define QUOTIENT(a, b) _Generic((a), int32_t : quotient_i32, int64_t : quotient_i64)(a, b)
 
 #define POWER(a, b) pow((double)(a), (double)(b))
+#define REMAINDER(a, b) fmod((b) + fmod(a, b), b)
 
 NUMBERS_ALL(ROW, add, a + b)
 NUMBERS_ALL(ROW, sub, a - b)
@@ -69,7 +71,7 @@ NUMBERS_ALL(ROW, max, a > b ? a : b)
 NUMBERS_ALL(ROW, min, a < b ? a : b)
 FLOATS(ROW, PLAIN, pow, pow(a, b))
 INTEGERS(ROW, pow, NUMBER_TO_INTEGER(a, POWER(a, b)))
-FLOATS(ROW, PLAIN, mod, fmod(b + fmod(a, b), b))
+FLOATS(ROW, PLAIN, mod, (num)REMAINDER((double)a, (double)b))
 INTEGERS(ROW, mod, b == -1 ? 0 : a % b)
 
 NUMBERS_ALL(BINARY_GRAD_OF_DOUT, same, g)

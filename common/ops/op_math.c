@@ -26,6 +26,7 @@
 #define PLAIN
 #define IS(condition) ((condition) ? 1 : 0)
 #define EXP(x) VMATH_EXP(x)
+#define LOG(x) VMATH_LOG(x)
 #define TWO_OVER_SQRT_PI 1.12837916709551257390
 
 UNARY_FLOATS(OP_CLONES, abs, x, fabs(x), g *(num)(IS(x > 0) - IS(x < 0)))
@@ -35,7 +36,7 @@ UNARY_FLOATS(PLAIN, atan, x, atan(x), g / (1 + x * x))
 UNARY_FLOATS(PLAIN, cos, x, cos(x), -g *sin(x))
 UNARY_FLOATS(PLAIN, erf, x, erf(x), g *(num)TWO_OVER_SQRT_PI *EXP(-x *x))
 UNARY_FLOATS(OP_CLONES, exp, y, EXP(x), g *y)
-UNARY_FLOATS(PLAIN, log, x, log(x), g *(1 / x))
+UNARY_FLOATS(OP_CLONES, log, x, LOG(x), g *(1 / x))
 UNARY_FLOATS(PLAIN, log1p, x, log1p(x), g *(1 / (x + 1)))
 UNARY_FLOATS(OP_CLONES, reciprocal, y, 1 / x, -g *y *y)
 UNARY_FLOATS(OP_CLONES, rsqrt, y, 1 / sqrt(x), g *(num)-0.5 * y * y * y)

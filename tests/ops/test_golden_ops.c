@@ -20,17 +20,17 @@
 #include "tests/ops/golden.h"
 
 // Forward outputs of these must be equal to the last bit.
-static const char *const exact_ops[] = {"accuracy",        "adam",
-                                        "assign",          "cast",
-                                        "concat",          "elementwise_add",
-                                        "elementwise_mul", "elementwise_sub",
-                                        "fill_constant",   "gaussian_random",
-                                        "momentum",        "relu",
-                                        "scale",           "sgd",
-                                        "shape",           "split",
-                                        "square",          "sum",
-                                        "top_k",           "truncated_gaussian_random",
-                                        "uniform_random",  NULL};
+static const char *const exact_ops[] = {
+    "abs", "accuracy", "adam", "affine_channel", "assign", "brelu", "cast", "ceil", "clip",
+    "concat", "cumsum", "elementwise_add", "elementwise_div", "elementwise_floordiv",
+    "elementwise_max", "elementwise_min", "elementwise_mod", "elementwise_mul", "elementwise_sub",
+    "equal", "fill_constant", "floor", "gaussian_random", "greater_equal", "greater_than",
+    "hard_shrink", "hard_sigmoid", "hard_swish", "increment", "is_empty", "isfinite",
+    "label_smooth", "leaky_relu", "less_equal", "less_than", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "maxout", "minus", "momentum", "not_equal", "prelu", "reciprocal",
+    "relu", "relu6", "round", "scale", "sgd", "shape", "sign", "softshrink", "softsign", "split",
+    "square", "sum", "thresholded_relu", "top_k", "truncated_gaussian_random", "uniform_random",
+    NULL};
 
 static bool is_exact(const char *type)
 {
