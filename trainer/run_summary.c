@@ -23,7 +23,7 @@ static json_t *text_or_null(const char *text);
 static json_t *origin(const struct engine *engine);
 static json_t *test_part(const struct engine *engine, const struct evaluate_result *test);
 static json_t *test_accuracy(const struct engine *engine, const struct evaluate_result *test);
-static json_t *traffic(const struct engine *engine, uint64_t ms);
+static json_t *traffic(const struct engine *engine, const struct train_loop *loop);
 
 char *run_summary_format(const struct engine *engine, const struct work *work,
                          const struct train_loop *loop, const struct checkpointer *saver,
@@ -56,7 +56,7 @@ char *run_summary_format(const struct engine *engine, const struct work *work,
                         loop->ms
                             ? json_real(round((double)work->samples_done * 1e3 / (double)loop->ms))
                             : json_null());
-    json_object_set_new(all, "servers", traffic(engine, loop->ms));
+    json_object_set_new(all, "servers", traffic(engine, loop));
     char *text = json_dumps(all, JSON_REAL_PRECISION(9));
     json_decref(all);
     char *copy = mem_must_strdup(text ? text : "{}");
@@ -116,13 +116,13 @@ static json_t *test_accuracy(const struct engine *engine, const struct evaluate_
     return json_null();
 }
 
-static json_t *traffic(const struct engine *engine, uint64_t ms)
+static json_t *traffic(const struct engine *engine, const struct train_loop *loop)
 {
     if (!engine->comm)
         return json_null();
     struct comm_stats stats;
     comm_stats(engine->comm, &stats);
-    double share = ms ? (double)stats.wait_ns / 1e6 / (double)ms : 0;
+    double share = loop->ms ? (double)loop->wait_ns / 1e6 / (double)loop->ms : 0;
     return json_pack("{s:I, s:I, s:f, s:I}", "bytes_sent", (json_int_t)stats.bytes_sent,
                      "bytes_received", (json_int_t)stats.bytes_received, "wait_share",
                      round(share * 1e4) / 1e4, "reconnects", (json_int_t)stats.reconnects);

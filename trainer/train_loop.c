@@ -19,12 +19,14 @@
 
 static int make_step(struct train_loop *loop, struct err *err);
 static void show(struct train_loop *loop, bool last);
+static uint64_t waited_ns(const struct train_loop *loop);
 static int save(struct train_loop *loop, struct err *err);
 
 int train_loop_run(struct train_loop *loop, struct err *err)
 {
     uint64_t begun_ms = clock_now_ms();
     loop->first_loss = loop->last_loss = NAN;
+    loop->waited_before_ns = waited_ns(loop);
     progress_line_start(loop->line);
     int rc;
     while ((rc = work_next(loop->work, err)) > 0) {
@@ -47,6 +49,7 @@ int train_loop_run(struct train_loop *loop, struct err *err)
     if (rc >= 0)
         rc = save(loop, err);
     loop->ms = clock_now_ms() - begun_ms;
+    loop->wait_ns = waited_ns(loop) - loop->waited_before_ns;
     return rc;
 }
 
@@ -69,16 +72,21 @@ static int make_step(struct train_loop *loop, struct err *err)
 
 static void show(struct train_loop *loop, bool last)
 {
-    struct comm_stats stats = {0};
-    if (loop->engine->comm)
-        comm_stats(loop->engine->comm, &stats);
     struct progress_line_facts facts = {
         .loss = loop->fetches->loss,
         .job = &loop->engine->job,
         .metrics = loop->fetches->values,
-        .wait_ns = stats.wait_ns,
+        .wait_ns = waited_ns(loop) - loop->waited_before_ns,
     };
     progress_line_step(loop->line, loop->work, &facts, last);
+}
+
+static uint64_t waited_ns(const struct train_loop *loop)
+{
+    struct comm_stats stats = {0};
+    if (loop->engine->comm)
+        comm_stats(loop->engine->comm, &stats);
+    return stats.wait_ns;
 }
 
 static int save(struct train_loop *loop, struct err *err)

@@ -25,6 +25,9 @@ struct train_loop {
     double first_loss, last_loss;   // NaN: none
     bool stopped;                   // before the work was done
     uint64_t ms;                    // of the whole loop, saves included
+    uint64_t wait_ns;               // of that: spent waiting for the servers
+    // private
+    uint64_t waited_before_ns;   // what comm had counted when the loop began
 };
 
 // 0 when the work is done or the process was asked to stop, and the last save (where one is wanted)
