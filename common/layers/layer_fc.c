@@ -3,14 +3,12 @@
 // tmp_2.
 
 #include "common/base/mem.h"
+#include "common/layers/layer_op.h"
 #include "common/layers/layers.h"
-#include "common/program/op_desc.h"
 #include "common/program/var_desc.h"
 
 static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t size,
                         const struct sl_fc_options *o);
-static sl_var *add_bias(sl_net *net, const char *name, sl_var *x, const struct sl_fc_options *o);
-static sl_var *activate(sl_net *net, const char *name, sl_var *x, const char *act);
 
 struct sl_fc_options sl_fc_defaults(void)
 {
@@ -38,9 +36,8 @@ sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_optio
     char *name = o->name ? mem_must_strdup(o->name) : unique_name_next(&net->names, "fc");
     sl_var *x = multiply(net, name, input, size, o);
     if (x != NULL && !o->no_bias)
-        x = add_bias(net, name, x, o);
-    if (x != NULL && o->act != NULL)
-        x = activate(net, name, x, o->act);
+        x = layer_op_bias(net, "fc", name, x, o->num_flatten_dims, x->dims.rank, o->bias_attr);
+    x = layer_op_activate(net, "fc", name, x, o->act, NULL);
     mem_free(name);
     return x;
 }
@@ -60,39 +57,14 @@ static sl_var *multiply(sl_net *net, const char *name, sl_var *input, int64_t si
                                           sl_xavier(true, 0, 0, 0));
     if (w == NULL)
         return NULL;
-    struct var_desc *out = layers_tmp(net, name, input->dtype);
-    struct op_desc *op = op_desc_new("mul");
-    op_desc_add_input(op, "X", input->name);
-    op_desc_add_input(op, "Y", w->name);
-    op_desc_add_output(op, "Out", out->name);
-    op_desc_set_int(op, "x_num_col_dims", o->num_flatten_dims);
-    op_desc_set_int(op, "y_num_col_dims", 1);
-    return layers_append(net, "fc", op) ? out : NULL;
-}
-
-static sl_var *add_bias(sl_net *net, const char *name, sl_var *x, const struct sl_fc_options *o)
-{
-    struct sl_shape shape = {0};
-    for (int i = o->num_flatten_dims; i < x->dims.rank; i++)
-        shape.d[shape.rank++] = x->dims.d[i];
-    struct var_desc *b =
-        layers_parameter(net, "fc", name, "b", o->bias_attr, &shape, x->dtype, sl_constant(0.0));
-    if (b == NULL)
-        return NULL;
-    struct var_desc *out = layers_tmp(net, name, x->dtype);
-    struct op_desc *op = op_desc_new("elementwise_add");
-    op_desc_add_input(op, "X", x->name);
-    op_desc_add_input(op, "Y", b->name);
-    op_desc_add_output(op, "Out", out->name);
-    op_desc_set_int(op, "axis", o->num_flatten_dims);
-    return layers_append(net, "fc", op) ? out : NULL;
-}
-
-static sl_var *activate(sl_net *net, const char *name, sl_var *x, const char *act)
-{
-    struct var_desc *out = layers_tmp(net, name, x->dtype);
-    struct op_desc *op = op_desc_new(act);
-    op_desc_add_input(op, "X", x->name);
-    op_desc_add_output(op, "Out", out->name);
-    return layers_append(net, "fc", op) ? out : NULL;
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = "fc",
+                           .name = name,
+                           .type = "mul",
+                           .in = {{"X", input}, {"Y", w}},
+                           .attrs = {LAYER_OP_INT("x_num_col_dims", o->num_flatten_dims),
+                                     LAYER_OP_INT("y_num_col_dims", 1)},
+                           .out = {{"Out"}}},
+        NULL);
 }

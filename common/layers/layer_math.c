@@ -1,118 +1,264 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers that are one operator: activations, elementwise arithmetic, sum, scale, concat, mean.
+// Arithmetic of several variables, comparison, logic, and reductions.
 
-#include "common/base/mem.h"
+#include "common/layers/layer_op.h"
 #include "common/layers/layers.h"
-#include "common/program/op_desc.h"
 #include "common/program/var_desc.h"
 
-static sl_var *unary(sl_net *net, const char *type, sl_var *x);
-static sl_var *elementwise(sl_net *net, const char *type, sl_var *x, sl_var *y, int axis);
-static sl_var *finish(sl_net *net, const char *type, struct op_desc *op, int dtype);
+// ---- element by element
 
-sl_var *sl_relu(sl_net *net, sl_var *x)
+static sl_var *elementwise(sl_net *net, const char *type, sl_var *x, sl_var *y, int axis)
 {
-    return unary(net, "relu", x);
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = type,
+                                              .in = {{"X", x}, {"Y", y}},
+                                              .attrs = {LAYER_OP_INT("axis", axis)},
+                                              .out = {{"Out"}}},
+                           NULL);
 }
 
-sl_var *sl_softmax(sl_net *net, sl_var *x)
+#define LAYER(type)                                                                                \
+    sl_var *sl_##type(sl_net *net, sl_var *x, sl_var *y, int axis)                                 \
+    {                                                                                              \
+        return elementwise(net, #type, x, y, axis);                                                \
+    }
+SL_ELEMENTWISE(LAYER)
+#undef LAYER
+
+// A question about x and (unless NULL) y.
+static sl_var *question(sl_net *net, const char *type, sl_var *x, sl_var *y, bool one)
 {
-    return unary(net, "softmax", x);
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = type,
+                                              .in = {{"X", x}, {"Y", y, .optional = one}},
+                                              .out = {{"Out", LAYER_OP_BOOL_DTYPE, true}}},
+                           NULL);
 }
 
-sl_var *sl_square(sl_net *net, sl_var *x)
+#define LAYER(type)                                                                                \
+    sl_var *sl_##type(sl_net *net, sl_var *x, sl_var *y)                                           \
+    {                                                                                              \
+        return question(net, #type, x, y, false);                                                  \
+    }
+SL_COMPARISONS(LAYER)
+#undef LAYER
+
+sl_var *sl_logical_not(sl_net *net, sl_var *x)
 {
-    return unary(net, "square", x);
+    return question(net, "logical_not", x, NULL, true);
 }
 
-sl_var *sl_mean(sl_net *net, sl_var *x)
+sl_var *sl_isfinite(sl_net *net, sl_var *x)
 {
-    return unary(net, "mean", x);
-}
-
-sl_var *sl_elementwise_add(sl_net *net, sl_var *x, sl_var *y, int axis)
-{
-    return elementwise(net, "elementwise_add", x, y, axis);
-}
-
-sl_var *sl_elementwise_sub(sl_net *net, sl_var *x, sl_var *y, int axis)
-{
-    return elementwise(net, "elementwise_sub", x, y, axis);
-}
-
-sl_var *sl_elementwise_mul(sl_net *net, sl_var *x, sl_var *y, int axis)
-{
-    return elementwise(net, "elementwise_mul", x, y, axis);
+    return question(net, "isfinite", x, NULL, true);
 }
 
 sl_var *sl_scale(sl_net *net, sl_var *x, double scale, double bias)
 {
-    if (!layers_ok(net, "scale", (const sl_var *const[]){x}, 1))
-        return NULL;
-    struct op_desc *op = op_desc_new("scale");
-    op_desc_add_input(op, "X", x->name);
-    op_desc_set_float(op, "scale", (float)scale);
-    op_desc_set_float(op, "bias", (float)bias);
-    op_desc_set_bool(op, "bias_after_scale", true);
-    return finish(net, "scale", op, x->dtype);
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = "scale",
+                           .in = {{"X", x}},
+                           .attrs = {LAYER_OP_FLOAT("scale", scale), LAYER_OP_FLOAT("bias", bias),
+                                     LAYER_OP_BOOL("bias_after_scale", true)},
+                           .out = {{"Out"}}},
+        NULL);
+}
+
+sl_var *sl_clip(sl_net *net, sl_var *x, double min, double max)
+{
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = "clip",
+                           .in = {{"X", x}},
+                           .attrs = {LAYER_OP_FLOAT("min", min), LAYER_OP_FLOAT("max", max)},
+                           .out = {{"Out"}}},
+        NULL);
+}
+
+sl_var *sl_clip_norm(sl_net *net, sl_var *x, double max_norm)
+{
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = "clip_by_norm",
+                                              .in = {{"X", x}},
+                                              .attrs = {LAYER_OP_FLOAT("max_norm", max_norm)},
+                                              .out = {{"Out"}}},
+                           NULL);
+}
+
+sl_var *sl_increment(sl_net *net, sl_var *x, double value)
+{
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = "increment",
+                                              .in = {{"X", x}},
+                                              .attrs = {LAYER_OP_FLOAT("step", value)},
+                                              .out = {{"Out", .var = x}}},
+                           NULL);
+}
+
+// ---- products
+
+sl_var *sl_mul(sl_net *net, sl_var *x, sl_var *y, int x_num_col_dims, int y_num_col_dims)
+{
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = "mul",
+                           .in = {{"X", x}, {"Y", y}},
+                           .attrs = {LAYER_OP_INT("x_num_col_dims", x_num_col_dims),
+                                     LAYER_OP_INT("y_num_col_dims", y_num_col_dims)},
+                           .out = {{"Out"}}},
+        NULL);
+}
+
+struct sl_matmul_options sl_matmul_defaults(void)
+{
+    return (struct sl_matmul_options){.alpha = 1.0};
+}
+
+sl_var *sl_matmul(sl_net *net, sl_var *x, sl_var *y, const struct sl_matmul_options *options)
+{
+    const struct sl_matmul_options defaults = sl_matmul_defaults();
+    const struct sl_matmul_options *o = options ? options : &defaults;
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = "matmul",
+                           .in = {{"X", x}, {"Y", y}},
+                           .attrs = {LAYER_OP_BOOL("transpose_X", o->transpose_x),
+                                     LAYER_OP_BOOL("transpose_Y", o->transpose_y),
+                                     LAYER_OP_FLOAT("alpha", o->alpha)},
+                           .out = {{"Out"}}},
+        NULL);
+}
+
+static sl_var *product(sl_net *net, const char *type, sl_var *x, sl_var *y)
+{
+    return layer_op_append(
+        net, &(struct layer_op){.layer = type, .in = {{"X", x}, {"Y", y}}, .out = {{"Out"}}}, NULL);
+}
+
+sl_var *sl_bmm(sl_net *net, sl_var *x, sl_var *y)
+{
+    return product(net, "bmm", x, y);
+}
+
+sl_var *sl_dot(sl_net *net, sl_var *x, sl_var *y)
+{
+    return product(net, "dot", x, y);
+}
+
+sl_var *sl_cos_sim(sl_net *net, sl_var *x, sl_var *y)
+{
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = "cos_sim",
+                                              .in = {{"X", x}, {"Y", y}},
+                                              .out = {{"Out"}, {"XNorm"}, {"YNorm"}}},
+                           NULL);
+}
+
+// ---- sums and reductions
+
+sl_var *sl_mean(sl_net *net, sl_var *x)
+{
+    return layer_op_append(
+        net, &(struct layer_op){.layer = "mean", .in = {{"X", x}}, .out = {{"Out"}}}, NULL);
 }
 
 sl_var *sl_sum(sl_net *net, sl_var *const *x, size_t count)
 {
-    if (!layers_ok(net, "sum", (const sl_var *const *)x, count))
-        return NULL;
-    if (count == 0) {
-        layers_fail(net, "sum", SL_EINVAL, "nothing to add");
-        return NULL;
+    if (count == 0)
+        return layer_op_refuse(net, "sum", "nothing to add");
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = "sum",
+                           .in = {{"X", .list = (const sl_var *const *)x, .count = count}},
+                           .attrs = {LAYER_OP_BOOL("use_mkldnn", false)},
+                           .out = {{"Out"}}},
+        NULL);
+}
+
+static sl_var *reduce(sl_net *net, const char *type, sl_var *x, const int64_t *dims, size_t count,
+                      bool keep_dim)
+{
+    static const int64_t zero = 0;
+    bool all = dims == NULL || count == 0;
+    return layer_op_append(
+        net,
+        &(struct layer_op){.layer = type,
+                           .in = {{"X", x}},
+                           .attrs = {LAYER_OP_INTS("dim", all ? &zero : dims, all ? 1 : count),
+                                     LAYER_OP_BOOL("keep_dim", keep_dim),
+                                     LAYER_OP_BOOL("reduce_all", all)},
+                           .out = {{"Out"}}},
+        NULL);
+}
+
+#define LAYER(type)                                                                                \
+    sl_var *sl_##type(sl_net *net, sl_var *x, const int64_t *dims, size_t count, bool keep_dim)    \
+    {                                                                                              \
+        return reduce(net, #type, x, dims, count, keep_dim);                                       \
     }
-    struct op_desc *op = op_desc_new("sum");
-    for (size_t i = 0; i < count; i++)
-        op_desc_add_input(op, "X", x[i]->name);
-    op_desc_set_bool(op, "use_mkldnn", false);
-    return finish(net, "sum", op, x[0]->dtype);
+SL_REDUCTIONS(LAYER)
+#undef LAYER
+
+sl_var *sl_cumsum(sl_net *net, sl_var *x, int axis, bool exclusive, bool reverse)
+{
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = "cumsum",
+                                              .in = {{"X", x}},
+                                              .attrs = {LAYER_OP_INT("axis", axis),
+                                                        LAYER_OP_BOOL("exclusive", exclusive),
+                                                        LAYER_OP_BOOL("reverse", reverse)},
+                                              .out = {{"Out"}}},
+                           NULL);
 }
 
-sl_var *sl_concat(sl_net *net, sl_var *const *x, size_t count, int axis)
+static sl_var *best(sl_net *net, const char *type, sl_var *x, int axis)
 {
-    if (!layers_ok(net, "concat", (const sl_var *const *)x, count))
-        return NULL;
-    if (count == 0) {
-        layers_fail(net, "concat", SL_EINVAL, "nothing to join");
-        return NULL;
-    }
-    struct op_desc *op = op_desc_new("concat");
-    for (size_t i = 0; i < count; i++)
-        op_desc_add_input(op, "X", x[i]->name);
-    op_desc_set_int(op, "axis", axis);
-    return finish(net, "concat", op, x[0]->dtype);
+    return layer_op_append(net,
+                           &(struct layer_op){.layer = type,
+                                              .in = {{"X", x}},
+                                              .attrs = {LAYER_OP_LONG("axis", axis)},
+                                              .out = {{"Out", DTYPE_INT64, true}}},
+                           NULL);
 }
 
-static sl_var *unary(sl_net *net, const char *type, sl_var *x)
+sl_var *sl_argmax(sl_net *net, sl_var *x, int axis)
 {
-    if (!layers_ok(net, type, (const sl_var *const[]){x}, 1))
-        return NULL;
-    struct op_desc *op = op_desc_new(type);
-    op_desc_add_input(op, "X", x->name);
-    return finish(net, type, op, x->dtype);
+    return best(net, "arg_max", x, axis);
 }
 
-static sl_var *elementwise(sl_net *net, const char *type, sl_var *x, sl_var *y, int axis)
+sl_var *sl_argmin(sl_net *net, sl_var *x, int axis)
 {
-    if (!layers_ok(net, type, (const sl_var *const[]){x, y}, 2))
-        return NULL;
-    struct op_desc *op = op_desc_new(type);
-    op_desc_add_input(op, "X", x->name);
-    op_desc_add_input(op, "Y", y->name);
-    op_desc_set_int(op, "axis", axis);
-    return finish(net, type, op, x->dtype);
+    return best(net, "arg_min", x, axis);
 }
 
-// The output is "<type>_N.tmp_0".
-static sl_var *finish(sl_net *net, const char *type, struct op_desc *op, int dtype)
+sl_var *sl_argsort(sl_net *net, sl_var *x, int axis, bool descending, sl_var **out_indices)
 {
-    char *name = unique_name_next(&net->names, type);
-    struct var_desc *out = layers_tmp(net, name, dtype);
-    op_desc_add_output(op, "Out", out->name);
-    mem_free(name);
-    return layers_append(net, type, op) ? out : NULL;
+    sl_var *results[2] = {NULL, NULL};
+    sl_var *out = layer_op_append(
+        net,
+        &(struct layer_op){
+            .layer = "argsort",
+            .in = {{"X", x}},
+            .attrs = {LAYER_OP_INT("axis", axis), LAYER_OP_BOOL("descending", descending)},
+            .out = {{"Out", 0, true}, {"Indices", DTYPE_INT64, true}}},
+        results);
+    if (out_indices != NULL)
+        *out_indices = out ? results[1] : NULL;
+    return out;
+}
+
+sl_var *sl_topk(sl_net *net, sl_var *x, int k, sl_var **out_indices)
+{
+    sl_var *results[2] = {NULL, NULL};
+    sl_var *out = layer_op_append(
+        net,
+        &(struct layer_op){.layer = "top_k",
+                           .in = {{"X", x}},
+                           .attrs = {LAYER_OP_INT("k", k)},
+                           .out = {{"Out", 0, true}, {"Indices", DTYPE_INT64, true}}},
+        results);
+    if (out_indices != NULL)
+        *out_indices = out ? results[1] : NULL;
+    return out;
 }

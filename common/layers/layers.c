@@ -81,9 +81,8 @@ void layers_fail(struct layers_net *net, const char *layer, int code, const char
     err_set(&net->error, code, "layers: %s: %s", layer, text);
 }
 
-struct var_desc *layers_tmp(struct layers_net *net, const char *name, int dtype)
+static struct var_desc *add_temporary(struct layers_net *net, const char *key, int dtype)
 {
-    char *key = mem_must_printf("%s.tmp", name);
     char *unique = unique_name_next(&net->names, key);
     struct var_desc *var = var_desc_new(unique);
     var->has_tensor = true;
@@ -91,8 +90,20 @@ struct var_desc *layers_tmp(struct layers_net *net, const char *name, int dtype)
     var->has_lod_level = true;
     var->has_persistable = true;
     mem_free(unique);
-    mem_free(key);
     return block_add_var(program_block(net->main, 0), var);
+}
+
+struct var_desc *layers_tmp(struct layers_net *net, const char *name, int dtype)
+{
+    char *key = mem_must_printf("%s.tmp", name);
+    struct var_desc *var = add_temporary(net, key, dtype);
+    mem_free(key);
+    return var;
+}
+
+struct var_desc *layers_generated(struct layers_net *net, int dtype)
+{
+    return add_temporary(net, "_generated_var", dtype);
 }
 
 bool layers_append(struct layers_net *net, const char *layer, struct op_desc *take)

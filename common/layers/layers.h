@@ -32,6 +32,8 @@ void layers_fail(struct layers_net *net, const char *layer, int code, const char
     __attribute__((format(printf, 4, 5)));
 // A temporary variable "<name>.tmp_<n>" in the main program.
 struct var_desc *layers_tmp(struct layers_net *net, const char *name, int dtype);
+// The same, called "_generated_var_<n>".
+struct var_desc *layers_generated(struct layers_net *net, int dtype);
 // Completes, infers and appends op (taken) to the main program. False after keeping the error.
 bool layers_append(struct layers_net *net, const char *layer, struct op_desc *take);
 // A parameter "<name>.<suffix>_<n>" (or attr's own name: then an existing one of the same shape is

@@ -185,15 +185,28 @@ struct var_desc *expr_cast(struct expr *e, const struct var_desc *x, int dtype)
 
 struct var_desc *expr_fill(struct expr *e, double value, int dtype, bool force_cpu)
 {
+    return expr_fill_shape(e, &one_element, value, dtype, force_cpu);
+}
+
+struct var_desc *expr_fill_shape(struct expr *e, const struct dims *dims, double value, int dtype,
+                                 bool force_cpu)
+{
     if (e->rc < 0)
         return NULL;
-    char text[NUMBER_TEXT_MAX];
     struct var_desc *out = expr_layer_tmp(e, "fill_constant", dtype);
-    struct op_desc *op = make_fill(out->name, &one_element, dtype, value, force_cpu);
-    number_text(value, dtype, text);
+    struct op_desc *op = make_fill(out->name, dims, dtype, value, force_cpu);
+    char *text = expr_number_text(value, dtype);
     op_desc_set_string(op, "str_value", text);
+    mem_free(text);
     expr_append(e, op);
     return out;
+}
+
+char *expr_number_text(double value, int dtype)
+{
+    char text[NUMBER_TEXT_MAX];
+    number_text(value, dtype, text);
+    return mem_must_strdup(text);
 }
 
 void expr_assign(struct expr *e, const struct var_desc *from, const struct var_desc *to)

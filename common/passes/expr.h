@@ -55,7 +55,11 @@ struct var_desc *expr_layer(struct expr *e, const char *type, const struct var_d
                             const struct var_desc *y);
 struct var_desc *expr_sum(struct expr *e, const struct var_desc *const *x, size_t count);
 struct var_desc *expr_cast(struct expr *e, const struct var_desc *x, int dtype);
-struct var_desc *expr_fill(struct expr *e, double value, int dtype, bool force_cpu);
+struct var_desc *expr_fill(struct expr *e, double value, int dtype, bool force_cpu);   // shape [1]
+struct var_desc *expr_fill_shape(struct expr *e, const struct dims *dims, double value, int dtype,
+                                 bool force_cpu);
+// Python's str() of a number of that type: 0.1, 1.0, 1e-05, 3. mem_free it.
+char *expr_number_text(double value, int dtype);
 void expr_assign(struct expr *e, const struct var_desc *from, const struct var_desc *to);
 
 // ---- global variables

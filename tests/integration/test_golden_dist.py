@@ -23,7 +23,7 @@ COUNTER = '@LR_DECAY_COUNTER@'
 
 
 def live(name):
-    """Paddle's distributed saves lack the rate and hold the schedule's first count; ours are live."""
+    """Paddle saves no rate and the schedule's first count; ours are live."""
     return name.startswith('learning_rate') or name == COUNTER
 
 

@@ -16,7 +16,7 @@
 struct row {
     const char *name;
     sl_var *(*network)(sl_net *net);
-    void (*training)(sl_net *net, sl_var *loss, sl_average **out_average);
+    void (*training)(sl_net *net, sl_var *loss, sl_average **out_average);   // NULL: none
 };
 
 // ---- networks
@@ -69,6 +69,113 @@ static sl_var *attributes(sl_net *net)
     sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(784));
     sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
     return classify(net, sl_fc(net, sl_fc(net, img, 24, &relu), 10, &softmax), label);
+}
+
+static sl_var *lenet(sl_net *net, bool normalized)
+{
+    struct sl_fc_options softmax = sl_fc_defaults();
+    softmax.act = "softmax";
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(1, 28, 28));
+    sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    sl_var *x = sl_simple_img_conv_pool(net, img, 6, 5, 2, 2, "relu");
+    if (normalized)
+        x = sl_batch_norm(net, x, NULL);
+    x = sl_simple_img_conv_pool(net, x, 8, 5, 2, 2, "relu");
+    return classify(net, sl_fc(net, x, 10, &softmax), label);
+}
+
+static sl_var *lenet_plain(sl_net *net)
+{
+    return lenet(net, false);
+}
+
+static sl_var *lenet_normalized(sl_net *net)
+{
+    return lenet(net, true);
+}
+
+static sl_var *with_dropout(sl_net *net, const char *implementation)
+{
+    struct sl_fc_options relu = sl_fc_defaults(), softmax = sl_fc_defaults();
+    struct sl_dropout_options dropout = sl_dropout_defaults();
+    relu.act = "relu";
+    softmax.act = "softmax";
+    dropout.seed = 7;
+    dropout.implementation = implementation;
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(784));
+    sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    sl_var *hidden = sl_dropout(net, sl_fc(net, img, 16, &relu), 0.3, &dropout);
+    return classify(net, sl_fc(net, hidden, 10, &softmax), label);
+}
+
+static sl_var *dropout_downgrade(sl_net *net)
+{
+    return with_dropout(net, "downgrade_in_infer");
+}
+
+static sl_var *dropout_upscale(sl_net *net)
+{
+    return with_dropout(net, "upscale_in_train");
+}
+
+// Parameters only.
+static sl_var *initializers(sl_net *net, uint32_t seed)
+{
+    sl_program_set_random_seed(net->main, seed);
+    sl_program_set_random_seed(net->startup, seed);
+    float numbers[12];
+    const struct sl_tensor array = {
+        .dtype = SL_FP32, .shape = {2, {3, 4}}, .data = numbers, .bytes = sizeof numbers};
+    const struct {
+        const char *name;
+        struct sl_shape shape;
+        struct sl_initializer init;
+    } rows[] = {
+        {"constant", {1, {7}}, sl_constant(0.25)},
+        {"uniform_small", {1, {5}}, sl_uniform(-1.0, 1.0, 3)},
+        {"uniform_mid", {2, {20, 30}}, sl_uniform(-0.5, 2.0, 99)},
+        {"uniform_program_seed", {2, {40, 25}}, sl_uniform(-1.0, 1.0, 0)},
+        {"normal_small", {1, {5}}, sl_normal(0.0, 1.0, 3)},
+        {"normal_odd", {1, {33}}, sl_normal(1.5, 0.3, 12345)},
+        {"normal_mid", {2, {20, 50}}, sl_normal(0.0, 2.0, 77)},
+        {"normal_program_seed", {2, {16, 16}}, sl_normal(0.0, 1.0, 0)},
+        {"truncated_small", {1, {6}}, sl_truncated_normal(0.0, 1.0, 3)},
+        {"truncated_mid", {2, {40, 20}}, sl_truncated_normal(0.1, 0.5, 41)},
+        {"truncated_program_seed", {1, {30}}, sl_truncated_normal(0.0, 1.0, 0)},
+        {"xavier_uniform", {2, {24, 18}}, sl_xavier(true, 0, 0, 5)},
+        {"xavier_normal", {2, {24, 18}}, sl_xavier(false, 0, 0, 6)},
+        {"xavier_conv", {4, {8, 3, 5, 5}}, sl_xavier(false, 0, 0, 0)},
+        {"xavier_fan", {2, {10, 10}}, sl_xavier(true, 4, 9, 0)},
+        {"msra_uniform", {2, {24, 18}}, sl_msra(true, 0, 8)},
+        {"msra_normal", {2, {24, 18}}, sl_msra(false, 0, 9)},
+        {"msra_conv", {4, {8, 3, 3, 3}}, sl_msra(false, 0, 0)},
+        {"bilinear", {4, {2, 1, 4, 4}}, sl_bilinear()},
+        {"numpy_array", {2, {3, 4}}, sl_array(&array)},
+    };
+    for (size_t i = 0; i < 12; i++)
+        numbers[i] = (float)i / 7.0f;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sl_param_attr attr = sl_param_attr_defaults();
+        attr.name = rows[i].name;
+        attr.initializer = rows[i].init;
+        sl_create_parameter(net, rows[i].shape, SL_FP32, &attr);
+    }
+    return NULL;
+}
+
+static sl_var *initializers_1(sl_net *net)
+{
+    return initializers(net, 1);
+}
+
+static sl_var *initializers_90(sl_net *net)
+{
+    return initializers(net, 90);
+}
+
+static sl_var *initializers_2020(sl_net *net)
+{
+    return initializers(net, 2020);
 }
 
 // ---- trainings
@@ -126,6 +233,7 @@ static sl_optimizer *ftrl(double l1, double l2, double power)
     return sl_ftrl(0.1, &o);
 }
 
+OPTIMIZER(with_slow_momentum, sl_momentum(0.02, 0.9, NULL))
 OPTIMIZER(with_sgd, sl_sgd(0.1))
 OPTIMIZER(with_momentum, sl_momentum(0.05, 0.9, NULL))
 OPTIMIZER(with_nesterov, nesterov())
@@ -248,6 +356,13 @@ static const struct row rows[] = {
     {"clip_norm", tiny, clip_norm},
     {"clip_global_norm", tiny, clip_global},
     {"clip_global_norm_l2", tiny, clip_global_l2},
+    {"lenet_digits", lenet_plain, with_slow_momentum},
+    {"lenet_digits_bn", lenet_normalized, with_slow_momentum},
+    {"dropout_downgrade_in_infer", dropout_downgrade, with_sgd},
+    {"dropout_upscale_in_train", dropout_upscale, with_sgd},
+    {"initializers_1", initializers_1, NULL},
+    {"initializers_90", initializers_90, NULL},
+    {"initializers_2020", initializers_2020, NULL},
 };
 
 static bool expect(const char *name, const char *file, struct program *got)
@@ -269,7 +384,8 @@ static void test_golden_program(void **state)
     sl_net *net = sl_net_new(main, startup);
     sl_var *loss = row->network(net);
     struct program *test = sl_program_clone(main, true, NULL);
-    row->training(net, loss, &average);
+    if (row->training != NULL)
+        row->training(net, loss, &average);
     if (sl_net_error(net, &err) == SL_ERR_UNSUPPORTED) {
         print_message("skipped: %s\n", err.text);
         skip();

@@ -4,11 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "common/layers/layers.h"
-#include "tests/unit/passes/golden_folder.h"
+#include "common/program/program.h"
 
 static void expect_error(sl_net *net, const char *text)
 {
@@ -49,7 +50,7 @@ static void test_layers_judge_their_arguments(void **state)
     expect_error(net, "already there");
     net = sl_net_new(main, startup);
     sl_mean(net, NULL);
-    expect_error(net, "input 0 is missing");
+    expect_error(net, "input X is missing");
     net = sl_net_new(main, startup);
     options = sl_fc_defaults();
     options.act = "no_such_activation";
@@ -58,6 +59,58 @@ static void test_layers_judge_their_arguments(void **state)
     net = sl_net_new(main, startup);
     sl_minimize(net, sl_sgd(0.1), sl_program_var(main, "a"));
     expect_error(net, "loss `a`");
+    program_free(main);
+    program_free(startup);
+}
+
+static void test_layers_of_images_and_shapes_judge_their_arguments(void **state)
+{
+    (void)state;
+    struct program *main = program_new(), *startup = program_new();
+    struct sl_conv2d_options conv = sl_conv2d_defaults();
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *m = sl_data(net, "m", SL_FP32, SL_SHAPE(6));
+    sl_conv2d(net, m, 8, 3, 3, NULL);
+    expect_error(net, "conv2d: input m is no image of four dimensions");
+    net = sl_net_new(main, startup);
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(3, 8, 8));
+    conv.groups = 2;
+    sl_conv2d(net, img, 8, 3, 3, &conv);
+    expect_error(net, "8 filters of 3 x 3 in 2 groups over 3 channels");
+    net = sl_net_new(main, startup);
+    sl_pool2d(net, img, 0, 2, NULL);
+    expect_error(net, "a window of 0 x 2");
+    net = sl_net_new(main, startup);
+    sl_prelu(net, m, "some", NULL);
+    expect_error(net, "mode is all, channel or element, not some");
+    net = sl_net_new(main, startup);
+    sl_var *parts[4];
+    assert_true(sl_split(net, m, 4, 1, parts) < 0);
+    expect_error(net, "6 elements of dimension 1 do not make 4 equal parts");
+    net = sl_net_new(main, startup);
+    sl_exponential_decay(net, 0.1, 0, 0.5, false);
+    expect_error(net, "exponential_decay: a number of steps must be > 0, not 0");
+    net = sl_net_new(main, startup);
+    sl_optimizer *optimizer = sl_sgd(0.1);
+    sl_optimizer_set_rate(optimizer, NULL);
+    assert_true(sl_minimize(net, optimizer, m) < 0);
+    expect_error(net, "the learning rate's variable is missing");
+    program_free(main);
+    program_free(startup);
+}
+
+static void test_layers_no_grad_set_holds_back(void **state)
+{
+    (void)state;
+    struct program *main = program_new(), *startup = program_new();
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *x = sl_data(net, "x", SL_FP32, SL_SHAPE(3));
+    sl_var *hidden = sl_fc(net, x, 2, NULL);
+    sl_var *loss = sl_mean(net, sl_fc(net, hidden, 1, NULL));
+    assert_int_equal(sl_minimize_without(net, sl_sgd(0.1), loss, &hidden, 1), 2);
+    assert_null(sl_program_var(main, "fc_0.w_0@GRAD"));
+    assert_non_null(sl_program_var(main, "fc_1.w_0@GRAD"));
+    sl_net_free(net);
     program_free(main);
     program_free(startup);
 }
@@ -130,73 +183,17 @@ static void test_layers_default_programs(void **state)
     sl_reset_default_programs();
 }
 
-// The goldens' initializers (Bilinear and NumpyArray aside) in the same order.
-static void test_layers_initializers_equal_fluid(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *name;
-        int rank;
-        int64_t d[4];
-        struct sl_initializer init;
-    } rows[] = {
-        {"uniform_program_seed", 2, {40, 25}, {SL_INIT_UNIFORM, false, -1.0, 1.0, 0}},
-        {"normal_odd", 1, {33}, {SL_INIT_NORMAL, false, 1.5, 0.3, 12345}},
-        {"normal_program_seed", 2, {16, 16}, {SL_INIT_NORMAL, false, 0.0, 1.0, 0}},
-        {"truncated_mid", 2, {40, 20}, {SL_INIT_TRUNCATED_NORMAL, false, 0.1, 0.5, 41}},
-        {"xavier_uniform", 2, {24, 18}, {SL_INIT_XAVIER, true, 0, 0, 5}},
-        {"xavier_normal", 2, {24, 18}, {SL_INIT_XAVIER, false, 0, 0, 6}},
-        {"xavier_conv", 4, {8, 3, 5, 5}, {SL_INIT_XAVIER, false, 0, 0, 0}},
-        {"xavier_fan", 2, {10, 10}, {SL_INIT_XAVIER, true, 4, 9, 0}},
-        {"msra_uniform", 2, {24, 18}, {SL_INIT_MSRA, true, 0, 0, 8}},
-        {"msra_normal", 2, {24, 18}, {SL_INIT_MSRA, false, 0, 0, 9}},
-        {"msra_conv", 4, {8, 3, 3, 3}, {SL_INIT_MSRA, false, 0, 0, 0}},
-        {"constant", 1, {7}, {SL_INIT_CONSTANT, false, 0.25, 0, 0}},
-    };
-    struct program *recorded = golden_folder_load("initializers_90/startup.pb");
-    struct program *want = program_new(), *main = program_new(), *startup = program_new();
-    size_t compared = 0;
-    sl_net *net = sl_net_new(main, startup);
-    startup->random_seed = 90;
-    for (size_t i = sizeof rows / sizeof *rows; recorded != NULL && i-- > 0;) {
-        const struct block *block = program_block(recorded, 0);
-        block_add_var(program_block(want, 0), var_desc_clone(block_var(block, rows[i].name)));
-        for (size_t k = 0; k < block->ops_count; k++)
-            if (op_desc_writes(block->ops[k], rows[i].name))
-                block_append_op(program_block(want, 0), op_desc_clone(block->ops[k]));
-        compared++;
-    }
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sl_param_attr attr = sl_param_attr_defaults();
-        struct sl_shape shape = {.rank = rows[i].rank};
-        memcpy(shape.d, rows[i].d, sizeof rows[i].d);
-        attr.name = rows[i].name;
-        attr.initializer = rows[i].init;
-        assert_non_null(sl_create_parameter(net, shape, SL_FP32, &attr));
-    }
-    struct buf diff;
-    buf_init(&diff, 0);
-    if (recorded != NULL && !program_text_diff(want, startup, &diff))
-        fail_msg("%s", buf_text(&diff));
-    buf_deinit(&diff);
-    sl_net_free(net);
-    program_free(recorded);
-    program_free(want);
-    program_free(main);
-    program_free(startup);
-    golden_folder_done(compared);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layers_keep_the_first_error),
         cmocka_unit_test(test_layers_judge_their_arguments),
+        cmocka_unit_test(test_layers_of_images_and_shapes_judge_their_arguments),
+        cmocka_unit_test(test_layers_no_grad_set_holds_back),
         cmocka_unit_test(test_layers_continue_counting),
         cmocka_unit_test(test_layers_share_a_named_parameter),
         cmocka_unit_test(test_layers_frozen_parameter_is_not_updated),
         cmocka_unit_test(test_layers_default_programs),
-        cmocka_unit_test(test_layers_initializers_equal_fluid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

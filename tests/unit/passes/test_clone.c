@@ -54,6 +54,42 @@ static void test_clone_keeps_the_forward_part(void **state)
     program_free(program);
 }
 
+static void test_clone_pruned_keeps_what_targets_need(void **state)
+{
+    (void)state;
+    struct program *program = program_new(), *pruned = NULL;
+    struct block *global = program_block(program, 0);
+    static const char *const names[] = {"a", "b", "c", "side", "unmade"};
+    struct str_list feeds = {0}, targets = {0};
+    struct err err = {0};
+    for (size_t i = 0; i < 5; i++)
+        block_add_var(global, var_desc_new(names[i]));
+    add_op(program_append_block(program, 0), "scale", "a", "side", OP_ROLE_FORWARD, 0);
+    add_op(program_append_block(program, 0), "scale", "a", "b", OP_ROLE_FORWARD, 0);
+    add_op(global, "conditional_block", "a", "side", OP_ROLE_FORWARD, 1);
+    add_op(global, "conditional_block", "a", "b", OP_ROLE_FORWARD, 2);
+    add_op(global, "mean", "b", "c", OP_ROLE_FORWARD, 0);
+    str_list_add(&targets, "c");
+    assert_int_equal(clone_pruned(program, NULL, &targets, &pruned, &err), 0);
+    assert_int_equal(program_block(pruned, 0)->ops_count, 2);
+    assert_int_equal(pruned->blocks_count, 2);
+    assert_int_equal(op_desc_attr(program_block(pruned, 0)->ops[0], "sub_block")->i, 1);
+    assert_null(block_var(program_block(pruned, 0), "side"));
+    assert_int_equal(op_desc_get_int(program_block(pruned, 0)->ops[1], "is_test", 1), 0);
+    program_free(pruned);
+    str_list_add(&feeds, "b");
+    assert_int_equal(clone_pruned(program, &feeds, &targets, &pruned, &err), 0);
+    assert_int_equal(program_block(pruned, 0)->ops_count, 1);
+    program_free(pruned);
+    str_list_add(&targets, "unmade");
+    assert_int_equal(clone_pruned(program, &feeds, &targets, &pruned, &err), SL_EINVAL);
+    str_list_add(&targets, "absent");
+    assert_true(clone_pruned(program, &feeds, &targets, &pruned, &err) < 0);
+    str_list_deinit(&feeds);
+    str_list_deinit(&targets);
+    program_free(program);
+}
+
 // Fluid cloned test.pb before minimize; the forward part is the same, the loss bit aside.
 static void test_clone_equals_fluid(void **state)
 {
@@ -85,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clone_keeps_the_forward_part),
+        cmocka_unit_test(test_clone_pruned_keeps_what_targets_need),
         cmocka_unit_test(test_clone_equals_fluid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
