@@ -25,7 +25,7 @@
 #include "common/net/sockaddr.h"
 #include "common/wire/message.h"
 
-#define WRITE_BYTES (1u << 20)
+#define WRITE_BYTES (512u << 10)
 #define WRITE_PIECES 512                // of one attempt; under IOV_MAX
 #define WRITE_ATTEMPTS 16               // then others get their turn
 #define FINISH_MS 2000

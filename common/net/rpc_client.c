@@ -208,8 +208,8 @@ static void connect_next(struct rpc_client *client)
     (void)uv_timer_start(&client->timer, on_timer, left < ATTEMPT_MS ? left + 1 : ATTEMPT_MS, 0);
 }
 
-// A congestion control that paces (bbr) leaves its pacing behind on a socket that was connected with it,
-// so ours is chosen before.
+// A congestion control that paces (bbr) leaves its pacing behind on a socket that was connected
+// with it, so ours is chosen before.
 static int open_socket(struct rpc_client *client, const struct sockaddr *addr)
 {
     int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -219,7 +219,7 @@ static int open_socket(struct rpc_client *client, const struct sockaddr *addr)
     sockaddr_tune(fd, sockaddr_is_loopback(addr), options->congestion, options->user_timeout_ms);
     int failed = uv_tcp_open(conn_tcp(client->conn), fd);
     if (failed)
-        close(fd);
+        (void)close(fd);
     return failed;
 }
 

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Socket addresses and socket options. Pure but for setsockopt; any thread.
+// Socket addresses and socket options. Any thread.
+//
+// Buffers: elsewhere the kernel sizes them by the path. On loopback they get a fixed size: the
+// kernel's own sizing may overrun while the reader waits for a processor, drops, and then keeps the
+// window of that connection so small (two segments of 64 KiB) that transfers wait for its probe
+// timer. A fixed size also keeps what is on its way in the caches.
 #include "common/net/sockaddr.h"
 
 #include <arpa/inet.h>
@@ -7,6 +12,13 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/base/str.h"
+
+#define LOOPBACK_RECEIVE_BYTES (2 << 20)
+#define LOOPBACK_SEND_BYTES (1 << 20)
+
+static void set_buffer(int fd, int option, const char *limit_path, int bytes);
 
 const char *sockaddr_format(const struct sockaddr *addr, char text[SOCKADDR_TEXT_MAX])
 {
@@ -86,7 +98,26 @@ void sockaddr_tune(int fd, bool loopback, const char *congestion, uint32_t user_
     if (congestion[0])
         (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion,
                          (socklen_t)strlen(congestion));
+    if (loopback) {
+        set_buffer(fd, SO_RCVBUF, "/proc/sys/net/core/rmem_max", LOOPBACK_RECEIVE_BYTES);
+        set_buffer(fd, SO_SNDBUF, "/proc/sys/net/core/wmem_max", LOOPBACK_SEND_BYTES);
+    }
     if (user_timeout_ms)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
                          sizeof user_timeout_ms);
+}
+
+// Only when the system's limit lets all of it through: a size that is set is never grown again.
+static void set_buffer(int fd, int option, const char *limit_path, int bytes)
+{
+    char text[32] = "";
+    uint64_t limit = 0;
+    FILE *file = fopen(limit_path, "re");
+    if (!file)
+        return;
+    if (fgets(text, sizeof text, file))
+        text[strcspn(text, "\n")] = '\0';
+    (void)fclose(file);
+    if (str_parse_u64(text, &limit) && limit >= (uint64_t)bytes)
+        (void)setsockopt(fd, SOL_SOCKET, option, &bytes, sizeof bytes);
 }

@@ -16,5 +16,5 @@ uint16_t sockaddr_port(const struct sockaddr *addr);
 void sockaddr_set_port(struct sockaddr *addr, uint16_t port);
 // host, a numeric address, and port into out; false when host is not numeric.
 bool sockaddr_parse(const char *host, uint16_t port, struct sockaddr_storage *out);
-// No delay, congestion control, user timeout. What the kernel does not know is left as it is.
+// No delay, congestion control, user timeout, buffers. What the kernel refuses is left as it is.
 void sockaddr_tune(int fd, bool loopback, const char *congestion, uint32_t user_timeout_ms);

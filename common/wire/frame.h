@@ -14,7 +14,7 @@ struct err;
 #define FRAME_HEADER_BYTES 64
 #define FRAME_MAGIC "SLPS"
 #define FRAME_VERSION 1
-#define FRAME_CHUNK_BYTES (1u << 20)       // usual body of PUSH and DATA
+#define FRAME_CHUNK_BYTES (256u << 10)   // usual body of PUSH and DATA
 
 // name, number, whether the body is raw tensor bytes (else a protobuf envelope), text
 #define FRAME_TYPES(X)                                                                             \

@@ -93,7 +93,7 @@ size_t session_pull_output(struct session *session, struct iovec *iov, size_t io
                            size_t bytes_max, size_t *out_bytes);
 void session_wrote(struct session *session, size_t bytes);
 bool session_has_output(const struct session *session);
-bool session_has_room(const struct session *session);         // would session_send_chunk be taken
+bool session_has_room(const struct session *session);         // for a chunk of FRAME_CHUNK_BYTES
 size_t session_output_bytes(const struct session *session);   // queued and not yet written
 
 struct session_stats {

@@ -309,7 +309,7 @@ static void fill_queue(struct net_fixture_end *end)
     do {
         struct session_chunk chunk = {.header = {.type = FRAME_DATA},
                                       .body = end->user,
-                                      .body_bytes = 1u << 20,
+                                      .body_bytes = FRAME_CHUNK_BYTES,
                                       .release = on_release};
         code = conn_send_chunk(end->conn, &chunk);
         queued += code == 0;
@@ -325,7 +325,7 @@ static void test_conn_holds_the_cap_when_the_peer_does_not_read(void **state)
     struct pair pair;
     struct rpc_server_options options = {
         .conn = {.stall_ms = 300,
-                 .session = {.queue_frames_max = 40, .queue_bytes_max = 20u << 20}}};
+                 .session = {.queue_frames_max = 40, .queue_bytes_max = 5u << 20}}};
     released = dropped = queued = 0;
     pair_init(&pair, options);
     pair.there.user = pattern(1u << 20);
