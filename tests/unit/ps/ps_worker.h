@@ -68,10 +68,12 @@ static inline int worker_step(struct worker *w, struct comm *comm, struct tensor
     }
     if (rc >= 0)
         rc = comm_fetch_barrier(comm, &w->err);
+    float want[5];   // the ledger repeats every 5 elements
+    for (uint64_t i = 0; i < 5; i++)
+        want[i] = ledger_value(map->trainers, step + 1, i);
     for (size_t p = 0; rc >= 0 && p < n; p++)
         for (uint64_t i = 0; i < tensor_count(&params[p]); i++)
-            w->wrong =
-                w->wrong || tensor_f32(&params[p])[i] != ledger_value(map->trainers, step + 1, i);
+            w->wrong = w->wrong || tensor_f32(&params[p])[i] != want[i % 5];
     return rc;
 }
 
