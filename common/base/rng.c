@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random numbers that equal those of Paddle Fluid 1.8's CPU ops bit for bit.
 // The engine is Park and Miller's, x = 48271 x mod 2^31-1. A canonical number is (x - 1) / 2^31 in
-// float: 30 bits of one step are enough for the 24 of a float's mantissa. The normal distribution
+// float: 30 bits of one step are enough for the 24 of a float's mantissa; in double the second of two
+// steps is the high part, as in libstdc++. The normal distribution
 // is Marsaglia's polar method. The truncated normal maps a uniform number through the inverse error
 // function, for which Fluid uses the central rational formula of Wichura's algorithm AS 241 over
 // the whole range, evaluated in float; so does this file, since initial values must be the same.
@@ -45,6 +46,17 @@ float rng_minstd_canonical(struct rng_minstd *rng)
     rng->x = (uint32_t)((uint64_t)rng->x * MINSTD_MULTIPLIER % MINSTD_MODULUS);
     float u = (float)(rng->x - 1) / 2147483648.0f;
     return u < 1.0f ? u : nextafterf(1.0f, 0.0f);
+}
+
+double rng_minstd_canonical_f64(struct rng_minstd *rng)
+{
+    const double range = MINSTD_MODULUS - 1;
+    rng_minstd_canonical(rng);
+    double sum = (double)(rng->x - 1);
+    rng_minstd_canonical(rng);
+    sum += (double)(rng->x - 1) * range;
+    sum /= range * range;
+    return sum < 1 ? sum : nextafter(1, 0);
 }
 
 void rng_fill_uniform(float *out, size_t count, float min, float max, uint32_t seed)

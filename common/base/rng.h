@@ -14,6 +14,7 @@ struct rng_minstd {
 
 void rng_minstd_seed(struct rng_minstd *rng, uint32_t seed);   // seed mod 2^31-1, 0 becomes 1
 float rng_minstd_canonical(struct rng_minstd *rng);            // [0, 1)
+double rng_minstd_canonical_f64(struct rng_minstd *rng);       // [0, 1), two steps of the engine
 
 // Each fills out[0..count) the way one run of the Fluid op with that seed attribute does.
 void rng_fill_uniform(float *out, size_t count, float min, float max, uint32_t seed);

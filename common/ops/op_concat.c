@@ -55,6 +55,8 @@ static const struct op_slot_def split_inputs[] = {
 static const struct op_slot_def split_byref_inputs[] = {{"X", 0}, {NULL, 0}};
 static const struct op_slot_def split_outputs[] = {{"Out", OP_SLOT_LIST}, {NULL, 0}};
 
+#define JOIN_LEVELS_MAX 8
+
 // Bytes of one run: the axis side times everything behind it.
 static size_t run_bytes(const struct tensor *t, int axis)
 {
@@ -144,8 +146,48 @@ static int concat_infer(struct op_shape *shape)
                 return rc;
         }
     }
-    op_shape_set(shape, 0, 0, &joined, first->dtype, first);
+    // Joined rows get their LoD from the kernel.
+    bool rows = axis == 0 && !shape->building;
+    op_shape_set(shape, 0, 0, &joined, first->dtype, rows ? NULL : first);
     return 0;
+}
+
+// The sequences of all arguments one behind the other, when all have as many levels.
+static int join_lod(struct op_ctx *ctx, struct tensor *out)
+{
+    const struct op_args *x = &ctx->in[CONCAT_X];
+    int levels = op_in(ctx, CONCAT_X)->lod_levels, rc = 0;
+    struct dims room = {.rank = 1, .d = {0}};
+    for (size_t i = 0; i < x->count; i++) {
+        const struct tensor *t = op_in_at(ctx, CONCAT_X, i);
+        if (t->lod_levels != levels)
+            levels = 0;
+        for (int l = 0; l < levels; l++)
+            if (room.d[0] < (int64_t)t->lod[l].count + 1)
+                room.d[0] = (int64_t)t->lod[l].count + 1;
+    }
+    tensor_clear_lod(out);
+    room.d[0] *= (int64_t)x->count;
+    if (levels > JOIN_LEVELS_MAX)
+        return err_set(ctx->err, SL_ELIMIT, "more than %d LoD levels", JOIN_LEVELS_MAX);
+    struct lod_level joined[JOIN_LEVELS_MAX];
+    room.d[0] *= levels;
+    if (levels > 0)
+        rc = op_resize(&ctx->temps[0], DTYPE_INT64, &room, ctx->err);
+    uint64_t *at = levels > 0 && rc == 0 ? ctx->temps[0].data : NULL;
+    for (int l = 0; rc == 0 && l < levels; l++) {
+        joined[l] = (struct lod_level){.offsets = at};
+        for (size_t i = 0; i < x->count; i++) {
+            const struct lod_level *level = &op_in_at(ctx, CONCAT_X, i)->lod[l];
+            uint64_t base = i > 0 ? joined[l].offsets[joined[l].count - 1] : 0;
+            for (size_t k = i > 0; k < level->count; k++)
+                joined[l].offsets[joined[l].count++] = base + level->offsets[k];
+        }
+        at += joined[l].count;
+    }
+    if (rc == 0 && levels > 0)
+        rc = tensor_set_lod(out, levels, joined);
+    return rc;
 }
 
 static int concat_forward(struct op_ctx *ctx)
@@ -163,6 +205,8 @@ static int concat_forward(struct op_ctx *ctx)
     }
     if (rc == 0)
         rc = op_resize(out, first->dtype, &joined, ctx->err);
+    if (rc == 0 && axis == 0 && (first->lod_levels > 0 || out->lod_levels > 0))
+        rc = join_lod(ctx, out);
     if (rc < 0)
         return rc;
     size_t at = 0;
@@ -355,6 +399,7 @@ const struct op_def op_concat = {
     .grad = {.type = "concat_grad", .inputs = "X AxisTensor Out@GRAD", .outputs = "X@GRAD"},
     .infer_shape = concat_infer,
     .kernel = concat_forward,
+    .temps = 1,
     .kernel_resizes = true,
 };
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
-#include "common/base/str.h"
+#include "common/ops/constant.h"
 #include "common/ops/op.h"
 #include "common/ops/shape_input.h"
 #include "common/program/op_desc.h"
@@ -34,82 +34,37 @@ static const struct op_slot_def out_slot[] = {{"Out", 0}, {NULL, 0}};
 static const struct op_slot_def x_slot[] = {{"X", OP_SLOT_OPTIONAL}, {NULL, 0}};
 static const struct op_slot_def input_slot[] = {{"Input", 0}, {NULL, 0}};
 
-// The one value, in the two forms that no element type loses digits from.
-struct fill_value {
-    double f;
-    int64_t i;
-};
-
-static int fill_value(struct op_ctx *ctx, enum dtype dtype, struct fill_value *out)
+static int fill_value(struct op_ctx *ctx, enum dtype dtype, struct constant *out)
 {
     const struct tensor *by = op_in(ctx, FILL_VALUE_TENSOR);
-    const char *text = ctx->attr[FILL_STR_VALUE]->s;
-    if (by != NULL) {
-        if (tensor_count(by) != 1 || by->dtype != dtype)
-            return err_set(ctx->err, SL_EMISMATCH, "ValueTensor must be one element of type %s",
-                           dtype_name((int)dtype));
-        if (dtype == DTYPE_FP32 || dtype == DTYPE_FP64)
-            *out = (struct fill_value){.f = dtype == DTYPE_FP32 ? (double)*tensor_f32(by)
-                                                                : *tensor_f64(by)};
-        else if (dtype == DTYPE_INT32 || dtype == DTYPE_INT64)
-            *out =
-                (struct fill_value){.i = dtype == DTYPE_INT32 ? *tensor_i32(by) : *tensor_i64(by)};
-        else
-            return op_bad_dtype(ctx, (int)dtype);
-        return 0;
-    }
-    if (text != NULL && text[0] != '\0' && dtype == DTYPE_INT64 && str_parse_i64(text, &out->i))
-        return 0;
-    out->f = (double)ctx->attr[FILL_VALUE]->f;
-    if (text != NULL && text[0] != '\0' && !str_parse_f64(text, &out->f))
-        return err_set(ctx->err, SL_EINVAL, "str_value \"%s\" is not a number", text);
-    bool whole = out->f > -9.2e18 && out->f < 9.2e18;
-    if (!whole && dtype != DTYPE_FP32 && dtype != DTYPE_FP64)
-        return err_set(ctx->err, SL_EINVAL, "value %g does not fit %s", out->f,
+    if (by == NULL)
+        return constant_parse(ctx->attr[FILL_VALUE]->f, ctx->attr[FILL_STR_VALUE]->s, dtype, out,
+                              ctx->err);
+    if (tensor_count(by) != 1 || by->dtype != dtype)
+        return err_set(ctx->err, SL_EMISMATCH, "ValueTensor must be one element of type %s",
                        dtype_name((int)dtype));
-    out->i = whole ? (int64_t)out->f : 0;
+    if (dtype == DTYPE_FP32 || dtype == DTYPE_FP64)
+        *out =
+            (struct constant){.f = dtype == DTYPE_FP32 ? (double)*tensor_f32(by) : *tensor_f64(by)};
+    else if (dtype == DTYPE_INT32 || dtype == DTYPE_INT64)
+        *out = (struct constant){.i = dtype == DTYPE_INT32 ? *tensor_i32(by) : *tensor_i64(by)};
+    else if (dtype == DTYPE_BOOL)
+        *out = (struct constant){.f = *(const uint8_t *)by->data};
+    else
+        return op_bad_dtype(ctx, (int)dtype);
     return 0;
 }
 
-#define FILL(T, value)                                                                             \
-    do {                                                                                           \
-        T each_ = (T)(value), *data_ = out->data;                                                  \
-        for (uint64_t i_ = 0; i_ < n; i_++)                                                        \
-            data_[i_] = each_;                                                                     \
-    } while (0)
-
 static int fill_forward(struct op_ctx *ctx)
 {
-    struct tensor *out = op_out(ctx, 0);
     int64_t dtype = ctx->attr[FILL_DTYPE]->i;
-    struct fill_value value = {0, 0};
+    struct constant value = {0, 0};
     if (!dtype_is_valid((int)dtype))
         return op_bad_dtype(ctx, (int)dtype);
     int rc = shape_input_resize(ctx, &fill_shape, (enum dtype)dtype);
     if (rc == 0)
         rc = fill_value(ctx, (enum dtype)dtype, &value);
-    if (rc < 0)
-        return rc;
-    uint64_t n = tensor_count(out);
-    switch ((enum dtype)dtype) {
-    case DTYPE_FP32:
-        FILL(float, value.f);
-        return 0;
-    case DTYPE_FP64:
-        FILL(double, value.f);
-        return 0;
-    case DTYPE_INT32:
-        FILL(int32_t, value.i);
-        return 0;
-    case DTYPE_INT64:
-        FILL(int64_t, value.i);
-        return 0;
-    case DTYPE_BOOL:
-        FILL(uint8_t, value.f != 0);
-        return 0;
-    default:
-        return op_bad_dtype(ctx, (int)dtype);
-    }
+    return rc < 0 ? rc : constant_fill(op_out(ctx, 0), value, ctx->err);
 }
 
 static int fill_infer(struct op_shape *shape)

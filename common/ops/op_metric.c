@@ -231,6 +231,14 @@ static int accuracy_forward(struct op_ctx *ctx)
     return 0;
 }
 
+// dX has X's shape and no LoD.
+static int top_k_grad_infer(struct op_shape *shape)
+{
+    const struct op_var_dims *x = op_shape_in(shape, TOP_K_GRAD_X, 0);
+    op_shape_set(shape, 0, 0, &x->dims, x->dtype, NULL);
+    return 0;
+}
+
 const struct op_def op_metric_top_k = {
     .type = "top_k",
     .inputs = top_k_inputs,
@@ -247,6 +255,7 @@ const struct op_def op_metric_top_k_grad = {
     .inputs = top_k_grad_inputs,
     .outputs = top_k_grad_outputs,
     .attrs = top_k_attrs,
+    .infer_shape = top_k_grad_infer,
     .kernel = top_k_backward,
 };
 

@@ -70,6 +70,10 @@
     X(op_concat_split)                                                                             \
     X(op_concat_split_byref)                                                                       \
     X(op_control_conditional_block)                                                                \
+    X(op_crop)                                                                                     \
+    X(op_crop_grad)                                                                                \
+    X(op_crop_tensor)                                                                              \
+    X(op_crop_tensor_grad)                                                                         \
     X(op_cross_entropy)                                                                            \
     X(op_cross_entropy_grad)                                                                       \
     X(op_cross_entropy_v2)                                                                         \
@@ -96,11 +100,30 @@
     X(op_elementwise_pow_grad)                                                                     \
     X(op_elementwise_sub)                                                                          \
     X(op_elementwise_sub_grad)                                                                     \
+    X(op_expand)                                                                                   \
+    X(op_expand_as)                                                                                \
+    X(op_expand_as_grad)                                                                           \
+    X(op_expand_grad)                                                                              \
     X(op_feed)                                                                                     \
     X(op_feed_fetch)                                                                               \
     X(op_fill_assign)                                                                              \
     X(op_fill_constant)                                                                            \
+    X(op_fill_like_any)                                                                            \
+    X(op_fill_like_assign_value)                                                                   \
+    X(op_fill_like_batch_size)                                                                     \
+    X(op_fill_like_diag)                                                                           \
+    X(op_fill_like_eye)                                                                            \
+    X(op_fill_like_zeros)                                                                          \
+    X(op_fill_like_zeros2)                                                                         \
     X(op_fill_shape)                                                                               \
+    X(op_gather)                                                                                   \
+    X(op_gather_grad)                                                                              \
+    X(op_gather_nd)                                                                                \
+    X(op_gather_nd_grad)                                                                           \
+    X(op_gather_nd_scatter_add)                                                                    \
+    X(op_gather_nd_scatter_add_grad)                                                               \
+    X(op_gather_scatter)                                                                           \
+    X(op_gather_scatter_grad)                                                                      \
     X(op_increment)                                                                                \
     X(op_inspect_is_empty)                                                                         \
     X(op_inspect_isfinite)                                                                         \
@@ -108,6 +131,10 @@
     X(op_inspect_isnan)                                                                            \
     X(op_label_smooth)                                                                             \
     X(op_label_smooth_grad)                                                                        \
+    X(op_lookup_table)                                                                             \
+    X(op_lookup_table_grad)                                                                        \
+    X(op_lookup_table_v2)                                                                          \
+    X(op_lookup_table_v2_grad)                                                                     \
     X(op_math_abs)                                                                                 \
     X(op_math_abs_grad)                                                                            \
     X(op_math_acos)                                                                                \
@@ -153,16 +180,71 @@
     X(op_momentum)                                                                                 \
     X(op_mul)                                                                                      \
     X(op_mul_grad)                                                                                 \
+    X(op_one_hot)                                                                                  \
+    X(op_one_hot_v2)                                                                               \
+    X(op_pad)                                                                                      \
+    X(op_pad_2d)                                                                                   \
+    X(op_pad_2d_grad)                                                                              \
+    X(op_pad_constant_like)                                                                        \
+    X(op_pad_constant_like_grad)                                                                   \
+    X(op_pad_grad)                                                                                 \
     X(op_prelu)                                                                                    \
     X(op_prelu_grad)                                                                               \
+    X(op_print)                                                                                    \
     X(op_random_gaussian)                                                                          \
+    X(op_random_gaussian_like)                                                                     \
+    X(op_random_randint)                                                                           \
     X(op_random_truncated_gaussian)                                                                \
     X(op_random_uniform)                                                                           \
+    X(op_random_uniform_like)                                                                      \
+    X(op_range)                                                                                    \
+    X(op_range_linspace)                                                                           \
+    X(op_range_size)                                                                               \
+    X(op_reshape)                                                                                  \
+    X(op_reshape_flatten)                                                                          \
+    X(op_reshape_flatten2)                                                                         \
+    X(op_reshape_flatten2_grad)                                                                    \
+    X(op_reshape_flatten_grad)                                                                     \
+    X(op_reshape_grad)                                                                             \
+    X(op_reshape_squeeze)                                                                          \
+    X(op_reshape_squeeze2)                                                                         \
+    X(op_reshape_squeeze2_grad)                                                                    \
+    X(op_reshape_squeeze_grad)                                                                     \
+    X(op_reshape_unsqueeze)                                                                        \
+    X(op_reshape_unsqueeze2)                                                                       \
+    X(op_reshape_unsqueeze2_grad)                                                                  \
+    X(op_reshape_unsqueeze_grad)                                                                   \
+    X(op_reshape_v2)                                                                               \
+    X(op_reshape_v2_grad)                                                                          \
+    X(op_reverse)                                                                                  \
+    X(op_reverse_flip)                                                                             \
+    X(op_select_multiplex)                                                                         \
+    X(op_select_multiplex_grad)                                                                    \
+    X(op_select_where)                                                                             \
+    X(op_select_where_grad)                                                                        \
+    X(op_select_where_index)                                                                       \
     X(op_sgd)                                                                                      \
+    X(op_slice)                                                                                    \
+    X(op_slice_grad)                                                                               \
+    X(op_slice_strided)                                                                            \
+    X(op_slice_strided_grad)                                                                       \
     X(op_softmax)                                                                                  \
     X(op_softmax_grad)                                                                             \
+    X(op_sort_arg_max)                                                                             \
+    X(op_sort_arg_min)                                                                             \
+    X(op_sort_argsort)                                                                             \
+    X(op_sort_argsort_grad)                                                                        \
+    X(op_stack)                                                                                    \
+    X(op_stack_grad)                                                                               \
+    X(op_stack_unbind)                                                                             \
+    X(op_stack_unstack)                                                                            \
+    X(op_stack_unstack_grad)                                                                       \
     X(op_sum)                                                                                      \
-    X(op_sum_scale)
+    X(op_sum_scale)                                                                                \
+    X(op_transpose)                                                                                \
+    X(op_transpose_grad)                                                                           \
+    X(op_transpose_v2)                                                                             \
+    X(op_transpose_v2_grad)
 
 #define X(name) extern const struct op_def name;
 OP_TABLE(X)

@@ -4,58 +4,24 @@
 #include "common/ops/shape_input.h"
 
 #include "common/base/err.h"
+#include "common/ops/int_input.h"
 
-static int dims_from_attr(const struct attr *attr, struct dims *out, struct err *err)
+static int to_dims(const struct int_input *sides, struct dims *out, struct err *err)
 {
-    if (attr->count > LIMIT_RANK)
-        return err_set(err, SL_ELIMIT, "shape has %zu dimensions, at most %d are possible",
-                       attr->count, LIMIT_RANK);
-    *out = dims_make((int)attr->count, attr->ints);
-    return 0;
-}
-
-static int read_side(const struct tensor *t, uint64_t i, int64_t *out, struct err *err)
-{
-    if (i >= tensor_count(t) || (t->dtype != DTYPE_INT32 && t->dtype != DTYPE_INT64))
-        return err_set(err, SL_EINVAL, "a shape tensor must hold int32 or int64 sides");
-    *out = t->dtype == DTYPE_INT32 ? tensor_i32(t)[i] : tensor_i64(t)[i];
-    return 0;
-}
-
-static int dims_from_list(const struct op_ctx *ctx, int slot, struct dims *out)
-{
-    *out = (struct dims){.rank = 0};
-    if (ctx->in[slot].count > LIMIT_RANK)
-        return err_set(ctx->err, SL_ELIMIT, "ShapeTensorList has more than %d sides", LIMIT_RANK);
-    for (size_t i = 0; i < ctx->in[slot].count; i++) {
-        const struct tensor *t = op_in_at(ctx, slot, i);
-        if (t == NULL)
-            return err_set(ctx->err, SL_EINVAL, "argument %zu of ShapeTensorList is missing", i);
-        int rc = read_side(t, 0, &out->d[out->rank++], ctx->err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int dims_from_tensor(const struct op_ctx *ctx, int slot, struct dims *out)
-{
-    const struct tensor *t = op_in(ctx, slot);
-    *out = (struct dims){.rank = 0};
-    if (tensor_count(t) > LIMIT_RANK)
-        return err_set(ctx->err, SL_ELIMIT, "ShapeTensor has more than %d sides", LIMIT_RANK);
-    for (uint64_t i = 0; i < tensor_count(t); i++) {
-        int rc = read_side(t, i, &out->d[out->rank++], ctx->err);
-        if (rc < 0)
-            return rc;
-    }
+    if (sides->count > LIMIT_RANK)
+        return err_set(err, SL_ELIMIT, "the shape has %zu dimensions, at most %d are possible",
+                       sides->count, LIMIT_RANK);
+    *out = dims_make((int)sides->count, sides->v);
     return 0;
 }
 
 int shape_input_infer(struct op_shape *shape, const struct shape_input *input, int dtype)
 {
+    struct int_input given;
     struct dims dims;
-    int rc = dims_from_attr(shape->attr[input->attr], &dims, shape->err);
+    int rc = int_input_from_attr(shape->attr[input->attr], &given, shape->err);
+    if (rc == 0)
+        rc = to_dims(&given, &dims, shape->err);
     if (rc < 0)
         return rc;
     const struct op_var_dims *tensor =
@@ -73,13 +39,10 @@ int shape_input_infer(struct op_shape *shape, const struct shape_input *input, i
 
 int shape_input_resize(struct op_ctx *ctx, const struct shape_input *input, enum dtype dtype)
 {
+    struct int_input sides;
     struct dims dims;
-    int rc;
-    if (input->list >= 0 && ctx->in[input->list].count > 0)
-        rc = dims_from_list(ctx, input->list, &dims);
-    else if (input->tensor >= 0 && op_in(ctx, input->tensor) != NULL)
-        rc = dims_from_tensor(ctx, input->tensor, &dims);
-    else
-        rc = dims_from_attr(ctx->attr[input->attr], &dims, ctx->err);
+    int rc = int_input_read(ctx, input->list, input->tensor, ctx->attr[input->attr], &sides);
+    if (rc == 0)
+        rc = to_dims(&sides, &dims, ctx->err);
     return rc < 0 ? rc : op_resize(op_out(ctx, 0), dtype, &dims, ctx->err);
 }
