@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ten thousand training steps of a small network (convolution, batch_norm, dropout, Adam) need no
+// more memory than the first few: with fixed shapes nothing is allocated at all, and changing
+// batch sizes, among sizes met before, do not make the process grow.
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/api/sluice.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/exec/executor.h"
+#include "common/exec/scope.h"
+#include "common/tensor/variable.h"
+
+#define STEPS 10000
+#define SIZE 12            // images are SIZE x SIZE
+#define CHANGE_EVERY 500   // steps between two changes of the batch size
+#define GROWTH_BYTES_MAX (1 << 20)
+
+// The first one is the largest: memory is at its highest from the start.
+static const int64_t batches[] = {8, 5, 1, 7, 8, 3};
+
+struct training {
+    struct program *main, *startup;
+    struct scope *scope;
+    struct executor *exe;
+    struct variable img, label;
+    char *loss;
+};
+
+static void build(struct training *t)
+{
+    struct sl_error error = {0};
+    struct sl_fc_options softmax = sl_fc_defaults();
+    softmax.act = "softmax";
+    t->main = sl_program_new();
+    t->startup = sl_program_new();
+    sl_program_set_random_seed(t->main, 5);
+    sl_program_set_random_seed(t->startup, 5);
+    sl_net *net = sl_net_new(t->main, t->startup);
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(1, SIZE, SIZE));
+    sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    sl_var *x = sl_simple_img_conv_pool(net, img, 4, 3, 2, 2, "relu");
+    x = sl_batch_norm(net, x, NULL);
+    x = sl_dropout(net, x, 0.3, NULL);
+    sl_var *predict = sl_fc(net, x, 10, &softmax);
+    sl_var *loss = sl_mean(net, sl_cross_entropy(net, predict, label));
+    sl_minimize(net, sl_adam(0.001, NULL), loss);
+    if (sl_net_error(net, &error) < 0)
+        fail_msg("%s", error.text);
+    t->loss = mem_must_strdup(sl_var_name(loss));
+    sl_net_free(net);
+}
+
+static void feed(struct training *t, int64_t batch)
+{
+    struct dims img = {.rank = 4, .d = {batch, 1, SIZE, SIZE}};
+    struct dims label = {.rank = 2, .d = {batch, 1}};
+    assert_int_equal(tensor_resize(variable_tensor(&t->img), DTYPE_FP32, &img), 0);
+    assert_int_equal(tensor_resize(variable_tensor(&t->label), DTYPE_INT64, &label), 0);
+    for (int64_t n = 0; n < batch; n++) {
+        tensor_i64(&t->label.tensor)[n] = (n * 3) % 10;
+        for (int64_t i = 0; i < SIZE * SIZE; i++)
+            tensor_f32(&t->img.tensor)[n * SIZE * SIZE + i] = (float)sin((double)(n * 7 + i));
+    }
+}
+
+static float step(struct training *t)
+{
+    struct err err = {0};
+    const struct executor_feed feeds[] = {{"img", &t->img}, {"label", &t->label}};
+    struct executor_fetch fetch = {.name = t->loss};
+    if (executor_run(t->exe, t->main, feeds, 2, &fetch, 1, &err) < 0)
+        fail_msg("%s", err.text);
+    return *tensor_f32(&fetch.value->tensor);
+}
+
+static long resident_bytes(void)
+{
+    long all = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &all, &resident), 2);
+    fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+static void begin(struct training *t)
+{
+    struct err err = {0};
+    *t = (struct training){0};
+    variable_init(&t->img);
+    variable_init(&t->label);
+    build(t);
+    t->scope = scope_new();
+    t->exe = executor_new(t->scope, NULL, 0);
+    if (executor_run(t->exe, t->startup, NULL, 0, NULL, 0, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void end(struct training *t)
+{
+    executor_free(t->exe);
+    scope_free(t->scope);
+    sl_program_free(t->main);
+    sl_program_free(t->startup);
+    variable_deinit(&t->img);
+    variable_deinit(&t->label);
+    mem_free(t->loss);
+}
+
+static void test_ten_thousand_steps_need_no_more_memory_than_the_first(void **state)
+{
+    (void)state;
+    struct training t;
+    size_t sizes = sizeof batches / sizeof *batches, met = 0;
+    unsigned long extra = 0;
+    long resident = 0;
+    float loss = 0;
+    begin(&t);
+    for (int i = 0; i < STEPS; i++) {
+        bool changes = i % CHANGE_EVERY == 0;
+        if (changes)
+            feed(&t, batches[met++ % sizes]);
+        unsigned long before = mem_allocation_count();
+        loss = step(&t);
+        bool first_round = met <= sizes;
+        if (!changes || !first_round)
+            extra += mem_allocation_count() - before;
+        if (met == sizes && changes)
+            resident = resident_bytes();
+    }
+    long growth = resident_bytes() - resident;
+    printf("loss %g; %lu allocations, %ld bytes of growth\n", (double)loss, extra, growth);
+    assert_true(isfinite(loss));
+    assert_int_equal(extra, 0);
+    assert_true(growth <= GROWTH_BYTES_MAX);
+    end(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ten_thousand_steps_need_no_more_memory_than_the_first),
+    };
+    return cmocka_run_group_tests_name("steady", tests, NULL, NULL);
+}
