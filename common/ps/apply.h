@@ -13,7 +13,10 @@
 #include <stdint.h>
 
 struct apply;
+struct block;
 struct err;
+struct map;
+struct op_desc;
 struct program;
 struct round;
 struct scope;
@@ -25,11 +28,17 @@ struct workers;
 // shard (those for trainers when they were loaded), and what else of the program's persistables the
 // scope holds. Values are copied from the
 // scope. Errors name variable and both shapes.
-int apply_fill_state(const struct program *program, const struct shard *shard,
+int apply_state_fill(const struct program *program, const struct shard *shard,
                      const struct scope *scope, uint64_t version, uint32_t hash_bytes,
                      struct state *state, struct err *err);
 // Copies the newest values back.
-int apply_return_state(const struct state *state, struct scope *scope, struct err *err);
+int apply_state_return(const struct state *state, struct scope *scope, struct err *err);
+
+// The listen_and_serv of block 0; NULL with err set when there is none.
+const struct op_desc *apply_state_serv(const struct program *program, struct err *err);
+// name -> "always" or "maybe" for everything that the block's operators write, sub-blocks included.
+void apply_state_writes(const struct program *program, const struct block *block, bool maybe,
+                        struct map *writes);
 
 struct apply_options {
     const struct program *program;   // all outlive the apply

@@ -17,6 +17,7 @@
 
 #define LINK_CONNECT_SLACK_MS 5000   // peer_link judges first
 #define LINK_SAY_MS 900
+#define LINK_PARTIALS (MESSAGE_PARTIALS_MAX / 2)   // in one page
 #define LINK_NUDGE_MS 3000   // without progress: say again what may have been lost on the way
 
 static void on_connected(void *self, struct conn *conn);
@@ -39,6 +40,7 @@ static void take_end(struct comm_link *link, const struct message_end *end);
 static void take_heartbeat(struct comm_link *link, const struct message_heartbeat *heartbeat);
 static void nudge(struct comm_link *link);
 static bool send_out(struct comm_link *link, const struct step_out *out);
+static int send_commit(struct comm_link *link, const struct step_out *out, struct err *err);
 static void on_released(void *arg, bool written);
 static void fail_link(struct comm_link *link, int code, const char *what);
 
@@ -383,8 +385,9 @@ static int on_message(void *self, const struct frame *header, const struct messa
         break;
     case FRAME_PARTIALS:
         if (comm->step)
-            rc = step_partials(comm->step, link->server, header->step, message->partials.items,
-                               message->partials.count, header->flags & FRAME_LAST, err);
+            rc = step_partials(comm->step, link->server, header->step, header->request,
+                               message->partials.items, message->partials.count,
+                               header->flags & FRAME_LAST, err);
         for (int s = 0; s < comm->servers && rc >= 0; s++)
             comm_link_pump(&comm->links[s]);
         break;
@@ -468,6 +471,7 @@ static bool send_out(struct comm_link *link, const struct step_out *out)
     struct comm *comm = link->comm;
     struct frame header = {.step = out->step, .incarnation = link->incarnation};
     struct message message = {0};
+    struct err err = {0};
     int rc = 0;
     switch (out->what) {
     case STEP_PUSH:
@@ -498,16 +502,11 @@ static bool send_out(struct comm_link *link, const struct step_out *out)
         header.request = out->request;
         break;
     case STEP_COMMIT:
-        message.type = FRAME_COMMIT_STEP;
-        message.commit_step =
-            (struct message_commit_step){.decision = (enum message_decision)out->decision,
-                                         .items = out->partials,
-                                         .count = out->partials_count};
+        rc = send_commit(link, out, &err);
         break;
     case STEP_NOTHING:
         return true;
     }
-    struct err err = {0};
     if (message.type) {
         header.type = message.type;
         rc = conn_send_message(link->conn, &header, &message, &err);
@@ -517,6 +516,32 @@ static bool send_out(struct comm_link *link, const struct step_out *out)
         conn_close(link->conn, &err);
     }
     return rc == 0;
+}
+
+// Pages: header.request is the stage, header.offset the number of the first item.
+static int send_commit(struct comm_link *link, const struct step_out *out, struct err *err)
+{
+    size_t at = 0;
+    int rc;
+    do {
+        size_t left = out->partials_count - at;
+        size_t count = left < LINK_PARTIALS ? left : LINK_PARTIALS;
+        struct message message = {
+            .type = FRAME_COMMIT_STEP,
+            .commit_step = {.decision = (enum message_decision)out->decision,
+                            .items = out->partials + at,
+                            .count = count},
+        };
+        struct frame header = {.type = FRAME_COMMIT_STEP,
+                               .flags = count == left ? FRAME_LAST : 0,
+                               .request = out->stage,
+                               .step = out->step,
+                               .incarnation = link->incarnation,
+                               .offset = at};
+        rc = conn_send_message(link->conn, &header, &message, err);
+        at += count;
+    } while (rc == 0 && at < out->partials_count);
+    return rc;
 }
 
 static void on_released(void *arg, bool written)

@@ -36,6 +36,7 @@ struct round {
     const struct shard *shard;
     int trainers;
     bool second_phase;
+    int stages, stage;
     uint64_t step;
     enum round_phase phase;
     struct round_grad *grads;
@@ -57,6 +58,7 @@ static void chunk_cells(const struct round *round, const struct shard_slice *sli
 static int check_repeat(const struct round_member *member, const struct round_push *push,
                         size_t cell, const struct shard_slice *slice, struct err *err);
 static bool all_full(const struct round *round);
+static void end_stage(struct round *round);
 static bool all_decided(const struct round *round);
 static bool member_full(const struct round *round, const struct round_member *member);
 
@@ -66,6 +68,7 @@ struct round *round_new(const struct round_options *options, struct err *err)
     round->shard = options->shard;
     round->trainers = options->trainers;
     round->second_phase = options->second_phase;
+    round->stages = options->stages ? options->stages : 1;
     round->step = options->step;
     round->grads_count = options->shard->grads_count;
     round->grads =
@@ -266,7 +269,7 @@ enum round_phase round_advance(struct round *round)
     else if (round->phase == ROUND_COLLECT && all_full(round))
         round->phase = round->second_phase ? ROUND_DECIDE : ROUND_APPLY;
     else if (round->phase == ROUND_DECIDE && all_decided(round))
-        round->phase = ROUND_APPLY;
+        end_stage(round);
     return round->phase;
 }
 
@@ -302,6 +305,11 @@ int round_commit_step(struct round *round, int trainer, uint64_t incarnation, ui
     return 0;
 }
 
+int round_stage(const struct round *round)
+{
+    return round->stage;
+}
+
 enum round_decision round_decision(const struct round *round)
 {
     return round->second_phase ? round->decision : ROUND_DO_APPLY;
@@ -318,6 +326,7 @@ void round_applied(struct round *round)
     ASSERT(round->phase == ROUND_APPLY);
     round->step++;
     round->phase = ROUND_COLLECT;
+    round->stage = 0;
     round->content_set = false;
     memset(round->brought, 0, round->cells_total * sizeof *round->brought);
     for (int t = 0; t < round->trainers; t++) {
@@ -465,6 +474,18 @@ static bool all_full(const struct round *round)
         if (!member_full(round, &round->members[t]))
             return false;
     return true;
+}
+
+static void end_stage(struct round *round)
+{
+    if (round->decision != ROUND_DO_APPLY || round->stage + 1 == round->stages) {
+        round->phase = ROUND_APPLY;
+        return;
+    }
+    round->stage++;
+    round->content_set = false;
+    for (int t = 0; t < round->trainers; t++)
+        round->members[t].decided = false;
 }
 
 static bool all_decided(const struct round *round)

@@ -26,6 +26,7 @@ struct round_options {
     const struct shard *shard;   // outlives the round
     int trainers;                // configured N
     bool second_phase;           // some block needs numbers of the whole step
+    int stages;                  // of the second phase, one decision each; 0 = 1
     uint64_t step;               // the first one: the version that the server holds
 };
 
@@ -48,7 +49,7 @@ enum round_verdict {
 
 enum round_phase {
     ROUND_COLLECT,   // pushes and barriers come in
-    ROUND_DECIDE,    // full; waits for every trainer's commit_step
+    ROUND_DECIDE,    // full; waits for every trainer's commit_step of round_stage
     ROUND_APPLY,     // the blocks may run; round_applied ends the step
     ROUND_OVER,      // every trainer has completed
 };
@@ -101,6 +102,9 @@ enum round_phase round_advance(struct round *round);
 int round_commit_step(struct round *round, int trainer, uint64_t incarnation, uint64_t step,
                       enum round_decision decision, const void *content, size_t bytes,
                       struct err *err);
+// The stage of the second phase whose decision is awaited, from 0; round_advance goes to the next one
+// (whose partials are then to be sent) until the last, or until a decision says otherwise than apply.
+int round_stage(const struct round *round);
 enum round_decision round_decision(const struct round *round);
 const void *round_decision_content(const struct round *round, size_t *out_bytes);
 // ROUND_APPLY is done: the next step.

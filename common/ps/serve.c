@@ -110,7 +110,7 @@ int serve_run(struct serve *serve, struct err *err)
     loop_run(serve->loop);
     handler_stats(serve->handler, &serve->last);
     struct err back = {0};
-    int rc = apply_return_state(&serve->state, serve->scope, &back);
+    int rc = apply_state_return(&serve->state, serve->scope, &back);
     if (serve->why.code < 0) {
         if (err)
             *err = serve->why;
@@ -186,7 +186,7 @@ static int build(struct serve *serve, struct err *err)
         return err_set(err, SL_EUSAGE, "this is no transpiled server program: it has no slice map");
     int rc = shard_init(&serve->shard, map, serve->program->server, err);
     if (rc >= 0)
-        rc = apply_fill_state(serve->program, &serve->shard, serve->scope,
+        rc = apply_state_fill(serve->program, &serve->shard, serve->scope,
                               serve->options.origin.step, SERVE_REPLY_BYTES, &serve->state, err);
     if (rc < 0)
         return rc;

@@ -17,6 +17,7 @@
 #include "common/ps/shard.h"
 #include "common/wire/message.h"
 
+#define STEP_STAGES 8   // of the second phase
 #define STEP_REQUEST_MAX 0x7fffffffu   // the upper half of the numbers is for other asking
 
 struct step_item {
@@ -42,13 +43,19 @@ struct step_item {
 struct step_server {
     bool here, listing;   // listing: it tells what is missing; nothing leaves before
     bool listed;          // the first page has come
-    bool barrier_sent, commit_sent, fetched_sent;
+    bool barrier_sent, fetched_sent;
     bool committed;
-    bool partials_done;
+    size_t partials_done, commits_sent;   // stages of the second phase
     struct step_item *queue, **queue_end;
     struct step_item *pulls;
     size_t grads, pushed;   // gradients, and how many were pushed in this step
     size_t pulls_open, pulls_unasked;
+};
+
+struct step_stage {
+    struct message_partial *items;
+    size_t count;
+    int decision;
 };
 
 struct step {
@@ -65,12 +72,11 @@ struct step {
     uint32_t next_request;
     uint64_t resent;
     struct message_range *ranges;
-    // second phase
+    // second phase: the partials of the stage that is being collected, and the stages before
     struct message_partial *partials;
     size_t partials_count, partials_cap;
-    struct message_partial *combined;
-    size_t combined_count;
-    int decision;
+    struct step_stage stages[STEP_STAGES];
+    size_t combined;
 };
 
 static struct step_item *find_item(const struct step *step, uint32_t variable, uint32_t slice);
@@ -131,6 +137,7 @@ void step_free(struct step *step)
 {
     if (!step)
         return;
+    forget_partials(step);
     for (size_t i = 0; i < step->items_count; i++)
         mem_free(step->items[i].sent);
     mem_free(step->items);
@@ -138,7 +145,6 @@ void step_free(struct step *step)
     mem_free(step->servers);
     mem_free(step->ranges);
     mem_free(step->partials);
-    mem_free(step->combined);
     mem_free(step);
 }
 
@@ -251,8 +257,7 @@ void step_finish(struct step *step)
             continue;
         server->queue = NULL;
         server->queue_end = &server->queue;
-        server->barrier_sent = server->commit_sent = server->committed = server->partials_done =
-            false;
+        server->barrier_sent = server->committed = false;
         server->pushed = 0;
     }
     step->pulled = false;
@@ -301,11 +306,12 @@ void step_disconnected(struct step *step, int server_index)
 {
     struct step_server *server = &step->servers[server_index];
     server->here = server->listing = false;
-    server->barrier_sent = server->commit_sent = false;
+    server->barrier_sent = false;
+    server->commits_sent = 0;
     for (struct step_item *item = server->pulls; item; item = item->next_pull)
         if (item->got < item->bytes && item->asked)
             ask_again(step, item);
-    if (!step->combined && !server->partials_done)
+    if (server->partials_done <= step->combined)
         drop_partials(step, server_index);
 }
 
@@ -357,23 +363,24 @@ int step_committed(struct step *step, int server_index, uint64_t version, struct
     return 0;
 }
 
-int step_partials(struct step *step, int server_index, uint64_t at_step,
+int step_partials(struct step *step, int server_index, uint64_t at_step, uint32_t stage,
                   const struct message_partial *partials, size_t count, bool last, struct err *err)
 {
     struct step_server *server = &step->servers[server_index];
-    if (at_step < step->number || server->partials_done || step->combined)
+    if (at_step < step->number || (at_step == step->number && stage < server->partials_done))
         return 0;
-    if (at_step > step->number || !step->barrier)
+    if (at_step > step->number || !step->barrier || stage > step->combined || stage >= STEP_STAGES)
         return err_set(err, SL_EFORMAT,
-                       "partials of step %" PRIu64 " while this trainer is at step %" PRIu64,
-                       at_step, step->number);
+                       "partials of step %" PRIu64 " stage %" PRIu32
+                       " while this trainer is at step %" PRIu64 " stage %zu",
+                       at_step, stage, step->number, step->combined);
     for (size_t i = 0; i < count; i++) {
         MEM_GROW(step->partials, step->partials_count, step->partials_cap);
         step->partials[step->partials_count++] = partials[i];
     }
-    server->partials_done = last;
+    server->partials_done += last;
     for (int s = 0; s < step->servers_count; s++)
-        if (!step->servers[s].partials_done)
+        if (step->servers[s].partials_done <= step->combined)
             return 0;
     combine(step);
     return 0;
@@ -417,7 +424,8 @@ bool step_nudge(struct step *step, int server_index)
     if (server->listing)
         return false;
     if (step->barrier && !server->committed) {
-        server->barrier_sent = server->commit_sent = false;
+        server->barrier_sent = false;
+        server->commits_sent = 0;
         return true;
     }
     for (struct step_item *item = server->pulls; item; item = item->next_pull)
@@ -509,13 +517,14 @@ static bool take_push(struct step *step, struct step_server *server, struct step
 
 static bool take_commit(struct step *step, struct step_server *server, struct step_out *out)
 {
-    if (!step->combined || server->commit_sent || server->committed)
+    if (server->commits_sent == step->combined || server->committed)
         return false;
-    server->commit_sent = true;
+    const struct step_stage *stage = &step->stages[server->commits_sent];
     out->what = STEP_COMMIT;
-    out->decision = step->decision;
-    out->partials = step->combined;
-    out->partials_count = step->combined_count;
+    out->stage = (uint32_t)server->commits_sent++;
+    out->decision = stage->decision;
+    out->partials = stage->items;
+    out->partials_count = stage->count;
     return true;
 }
 
@@ -555,11 +564,11 @@ static void ask_again(struct step *step, struct step_item *item)
 static void forget_partials(struct step *step)
 {
     step->partials_count = 0;
-    step->combined_count = 0;
-    mem_free(step->combined);
-    step->combined = NULL;
+    for (size_t i = 0; i < step->combined; i++)
+        mem_free(step->stages[i].items);
+    step->combined = 0;
     for (int s = 0; s < step->servers_count; s++)
-        step->servers[s].partials_done = false;
+        step->servers[s].partials_done = step->servers[s].commits_sent = 0;
 }
 
 // A server that broke off in the middle of its pages tells all of them again.
@@ -586,27 +595,30 @@ static int compare_partials(const void *left, const void *right)
 }
 
 // Sums each kind of number over a variable's slices, in slice order, so that every trainer computes
-// the same bits whatever order the pages came in.
+// the same bits whatever order the pages came in. What a server told twice counts once.
 static void combine(struct step *step)
 {
     if (step->partials_count)
         qsort(step->partials, step->partials_count, sizeof *step->partials, compare_partials);
-    step->combined = mem_must_calloc(step->partials_count + 1, sizeof *step->combined);
-    step->combined_count = 0;
+    struct step_stage *stage = &step->stages[step->combined++];
+    stage->items = mem_must_calloc(step->partials_count + 1, sizeof *stage->items);
+    stage->count = 0;
     bool nonfinite = false;
     for (size_t i = 0; i < step->partials_count; i++) {
         const struct message_partial *partial = &step->partials[i];
-        struct message_partial *last =
-            step->combined_count ? &step->combined[step->combined_count - 1] : NULL;
+        struct message_partial *last = stage->count ? &stage->items[stage->count - 1] : NULL;
+        if (i && compare_partials(partial, partial - 1) == 0)
+            continue;
         nonfinite = nonfinite || (partial->kind == MESSAGE_NONFINITE && partial->value != 0);
         if (last && last->kind == partial->kind && last->variable == partial->variable) {
             last->value += partial->value;
         } else {
-            step->combined[step->combined_count] = *partial;
-            step->combined[step->combined_count++].slice = 0;
+            stage->items[stage->count] = *partial;
+            stage->items[stage->count++].slice = 0;
         }
     }
-    step->decision = !nonfinite || step->on_nonfinite == STEP_PASS ? MESSAGE_APPLY
+    step->partials_count = 0;
+    stage->decision = !nonfinite || step->on_nonfinite == STEP_PASS ? MESSAGE_APPLY
                      : step->on_nonfinite == STEP_SKIP             ? MESSAGE_SKIP
                                                                    : MESSAGE_STOP;
 }

@@ -66,7 +66,8 @@ struct step_out {
     uint32_t request;               // PULL
     struct message_range *ranges;   // PULL; valid until the next step_take
     size_t ranges_count;
-    int decision;                       // COMMIT: enum message_decision, with the combined numbers
+    uint32_t stage;                     // COMMIT: of the second phase
+    int decision;                       // enum message_decision, with the combined numbers
     struct message_partial *partials;   // valid until step_finish
     size_t partials_count;
 };
@@ -82,8 +83,9 @@ void step_disconnected(struct step *step, int server);
 int step_missing(struct step *step, int server, uint64_t at_step,
                  const struct message_range *ranges, size_t count, bool last, struct err *err);
 int step_committed(struct step *step, int server, uint64_t version, struct err *err);
-// Numbers of the second phase; after the last page of the last server the combination goes out.
-int step_partials(struct step *step, int server, uint64_t at_step,
+// Numbers of a stage of the second phase; after the last page of the last server the combination
+// goes out, and the next stage's come from a server that has it from every trainer.
+int step_partials(struct step *step, int server, uint64_t at_step, uint32_t stage,
                   const struct message_partial *partials, size_t count, bool last, struct err *err);
 // A chunk of a pull: where its bytes go, NULL to drain it.
 void *step_place(struct step *step, int server, uint32_t request, uint32_t variable, uint32_t slice,

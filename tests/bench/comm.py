@@ -3,7 +3,7 @@
 
     python3 tests/bench/comm.py [--build DIR] [--mib 1,16,64] [--grid] [--rounds N] [--json FILE]
 
-Each row is P bytes pushed and pulled by every trainer over all servers (2 x 2; --grid adds 1x1, 1x2,
+Each row is P bytes pushed and pulled by every trainer over all servers (2x2; --grid adds 1x1, 1x2,
 2x1 and 4x2), all processes on this machine. The toys do the same traffic and arithmetic with
 blocking sockets and nothing else: one thread a process, and one a connection. All stay alive and
 take turns of a few steps; numbers are median and min over all steps, and the processor time of all
@@ -72,8 +72,8 @@ def main():
     print('kernel %(kernel)s, %(cores)s cores, load %(load)s, congestion control '
           '%(used_congestion)s (the system has %(system_congestion)s)' % about)
     print('%5s %8s %17s %17s %17s %13s %8s %16s' % (
-        'MiB', 'N x M', 'toy ms med/min', 'threads med/min', 'ours ms med/min', 'ours : toy', ': thr.',
-        'cpu ms toy/ours'))
+        'MiB', 'N x M', 'toy ms med/min', 'threads med/min', 'ours ms med/min', 'ours : toy',
+        ': thr.', 'cpu ms toy/ours'))
     rows = []
     for trainers, servers in shapes:
         for mib in [int(text) for text in chosen.mib.split(',')]:

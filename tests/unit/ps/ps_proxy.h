@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/base/rng.h"
+#include "common/base/str.h"
 #include "common/wire/frame.h"
 
 enum proxy_fault { PROXY_CUT, PROXY_DROP, PROXY_REPEAT, PROXY_FLIP, PROXY_FAULTS };
@@ -152,7 +153,9 @@ static inline void proxy_start(struct proxy *proxy, const char *endpoint, uint64
     socklen_t bytes = sizeof at;
     memset(proxy, 0, sizeof *proxy);
     proxy->upstream = at;
-    proxy->upstream.sin_port = htons((uint16_t)atol(strrchr(endpoint, ':') + 1));
+    uint64_t port = 0;
+    (void)str_parse_u64(strrchr(endpoint, ':') + 1, &port);
+    proxy->upstream.sin_port = htons((uint16_t)port);
     proxy->upstream.sin_addr.s_addr = at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     proxy->seed = seed;
     proxy->one_in = one_in;

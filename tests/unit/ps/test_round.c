@@ -312,6 +312,43 @@ static void test_round_second_phase_waits_for_equal_decisions(void **unused)
     table_deinit(&t);
 }
 
+static void test_round_goes_through_the_stages_of_the_second_phase(void **unused)
+{
+    (void)unused;
+    struct table t;
+    table_init(&t, 2, true);
+    struct err err = {0};
+    struct round_options options = {.shard = &t.f.shards[0],
+                                    .trainers = 2,
+                                    .second_phase = true,
+                                    .stages = 2,
+                                    .step = 5};
+    round_free(t.round);
+    t.round = round_new(&options, &err);
+    for (int step = 5; step < 7; step++) {
+        for (int i = 0; i < 2; i++) {
+            round_enter(t.round, i, 1);
+            push_all(&t, i);
+            barrier(&t, i);
+        }
+        assert_int_equal(round_advance(t.round), ROUND_DECIDE);
+        for (int stage = 0; stage < 2; stage++) {
+            assert_int_equal(round_stage(t.round), stage);
+            for (int i = 0; i < 2; i++) {
+                assert_int_equal(round_advance(t.round), ROUND_DECIDE);
+                assert_int_equal(round_commit_step(t.round, i, 1, (uint64_t)step, ROUND_DO_APPLY,
+                                                   stage ? "two" : "one", 3, &err),
+                                 0);
+            }
+            assert_int_equal(round_advance(t.round), stage ? ROUND_APPLY : ROUND_DECIDE);
+            size_t bytes;   // of the stage that has ended
+            assert_memory_equal(round_decision_content(t.round, &bytes), stage ? "two" : "one", 3);
+        }
+        round_applied(t.round);
+    }
+    table_deinit(&t);
+}
+
 static void test_round_of_a_server_without_gradients(void **unused)
 {
     (void)unused;
@@ -349,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_round_completed_trainer_counts_as_zeros),
         cmocka_unit_test(test_round_fetch_barrier_is_a_set),
         cmocka_unit_test(test_round_second_phase_waits_for_equal_decisions),
+        cmocka_unit_test(test_round_goes_through_the_stages_of_the_second_phase),
         cmocka_unit_test(test_round_of_a_server_without_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

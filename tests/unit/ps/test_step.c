@@ -230,14 +230,14 @@ static void test_step_combines_partials_alike_in_any_order(void **unused)
     struct message_partial a[] = {{MESSAGE_SQUARED_NORM, t.wg, 0, 1.5},
                                   {MESSAGE_SQUARED_NORM, t.bg, 0, 8}};
     struct message_partial b[] = {{MESSAGE_SQUARED_NORM, t.wg, 1, 2.25}};
-    assert_int_equal(step_partials(t.step, 1, 3, b, 1, true, &err), 0);
+    assert_int_equal(step_partials(t.step, 1, 3, 0, b, 1, true, &err), 0);
     assert_string_equal(drain(&t, 0), "");
-    assert_int_equal(step_partials(t.step, 0, 3, a, 1, false, &err), 0);
+    assert_int_equal(step_partials(t.step, 0, 3, 0, a, 1, false, &err), 0);
     step_disconnected(t.step, 0);   // in the middle of its pages
     step_connected(t.step, 0, true);
     assert_int_equal(step_missing(t.step, 0, 3, NULL, 0, true, &err), 0);
     assert_string_equal(drain(&t, 0), "barrier ");
-    assert_int_equal(step_partials(t.step, 0, 3, a, 2, true, &err), 0);
+    assert_int_equal(step_partials(t.step, 0, 3, 0, a, 2, true, &err), 0);
     struct step_out out;
     assert_true(step_take(t.step, 0, &out));
     assert_int_equal(out.what, STEP_COMMIT);
@@ -245,8 +245,25 @@ static void test_step_combines_partials_alike_in_any_order(void **unused)
     assert_int_equal(out.partials_count, 2);
     for (size_t i = 0; i < 2; i++)
         assert_true(out.partials[i].value == (out.partials[i].variable == t.wg ? 3.75 : 8));
+    assert_int_equal(out.stage, 0);
     assert_false(step_take(t.step, 0, &out));
     assert_true(step_take(t.step, 1, &out));
+    // The next stage: told twice by one server, lost with its connection at the other.
+    assert_true(step_partials(t.step, 0, 3, 2, a, 1, true, &err) < 0);
+    assert_int_equal(step_partials(t.step, 0, 3, 0, a, 2, true, &err), 0);
+    assert_int_equal(step_partials(t.step, 0, 3, 1, a, 2, false, &err), 0);
+    assert_int_equal(step_partials(t.step, 0, 3, 1, a, 2, true, &err), 0);
+    step_disconnected(t.step, 1);
+    step_connected(t.step, 1, true);
+    assert_int_equal(step_missing(t.step, 1, 3, NULL, 0, true, &err), 0);
+    assert_string_equal(drain(&t, 1), "barrier commit ");   // of the stage before
+    assert_int_equal(step_partials(t.step, 1, 3, 1, b, 1, true, &err), 0);
+    assert_true(step_take(t.step, 0, &out));
+    assert_int_equal(out.what, STEP_COMMIT);
+    assert_int_equal(out.stage, 1);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(out.partials[i].value == (out.partials[i].variable == t.wg ? 3.75 : 8));
+    assert_false(step_take(t.step, 0, &out));
     table_deinit(&t);
 }
 
