@@ -248,8 +248,11 @@ static int check_feed(const struct entry *entry, const struct feed_slot *slot,
     char got[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX], reader[160];
     if (!desc->has_tensor || desc->kind != VAR_LOD_TENSOR)
         return 0;
-    bool fits = desc->dims.rank == value->dims.rank && desc->dtype == (int)value->dtype;
-    for (int i = 0; fits && i < desc->dims.rank; i++)
+    // A temporary that an op writes has the shape declared that the op gives it.
+    bool any_shape = slot->copied && !desc->persistable;
+    bool fits = desc->dtype == (int)value->dtype &&
+                (any_shape || desc->dims.rank == value->dims.rank);
+    for (int i = 0; fits && !any_shape && i < desc->dims.rank; i++)
         fits = op_dims_fit(desc->dims.d[i], value->dims.d[i]);
     if (!fits)
         return err_set(err, SL_EMISMATCH, "feed %s: %s %s is given, block 0 declares %s %s%s",

@@ -80,7 +80,7 @@ struct op_ctx {
     void *scratch;                // scratch_bytes zeroed bytes, kept from call to call
     struct tensor *temps;         // temps tensors, kept from call to call (sized by tensor_resize)
     void *host;                   // the self of the op's plan_host group: for ops with I/O only
-    const struct op_desc *desc;   // for ops with I/O only (endpoints, names)
+    const struct op_desc *desc;   // for ops with I/O (endpoints, names); NULL for an op alone
     struct err *err;   // set it when returning an error: the executor adds block, index and type
     bool is_test;      // reserved for the executor
 };

@@ -3,6 +3,8 @@
 // back. C's conversion truncates towards 0; numbers that do not fit an integer give its smallest
 // value, as x86's conversion instruction does, rather than undefined behaviour.
 
+#include "common/ops/op_cast.h"
+
 #include "common/base/err.h"
 #include "common/ops/op.h"
 #include "common/program/op_desc.h"
@@ -98,15 +100,19 @@ static int cast_infer(struct op_shape *shape)
     return 0;
 }
 
+void op_cast_run(struct tensor *out, const struct tensor *x)
+{
+    uint64_t n = tensor_count(x);
+    for (uint64_t i = 0; i < n; i++)
+        put_number(out, i, number_at(x, i));
+}
+
 static int cast_forward(struct op_ctx *ctx)
 {
     const struct tensor *x = op_in(ctx, 0);
-    struct tensor *out = op_out(ctx, 0);
-    uint64_t n = tensor_count(x);
     if (x->dtype == DTYPE_FP16)
         return op_bad_dtype(ctx, (int)x->dtype);
-    for (uint64_t i = 0; i < n; i++)
-        put_number(out, i, number_at(x, i));
+    op_cast_run(op_out(ctx, 0), x);
     return 0;
 }
 

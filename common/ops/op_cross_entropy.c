@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/ops/labels.h"
 #include "common/ops/op.h"
 
 extern const struct op_def op_cross_entropy, op_cross_entropy_grad;
@@ -48,48 +49,17 @@ static const struct op_slot_def cross_entropy2_grad_inputs[] = {
     {"XShape", 0}, {"Label", 0}, {"MatchX", 0}, {"Y@GRAD", 0}, {NULL, 0}};
 static const struct op_slot_def grad_outputs[] = {{"X@GRAD", OP_SLOT_OPTIONAL}, {NULL, 0}};
 
-struct ce_labels {
-    const struct tensor *tensor;
-    int64_t classes, ignore_index;
-};
-
-static int64_t label_at(const struct ce_labels *labels, int64_t row)
-{
-    const struct tensor *t = labels->tensor;
-    return t->dtype == DTYPE_INT64 ? tensor_i64(t)[row] : tensor_i32(t)[row];
-}
-
-// Checks type, count and range once, so that the loops below need not.
-static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels, int64_t rows)
-{
-    const struct tensor *t = labels->tensor;
-    if (t->dtype != DTYPE_INT64 && t->dtype != DTYPE_INT32)
-        return err_set(ctx->err, SL_EUNSUPPORTED,
-                       "Label is %s; a hard label must be int64 or int32",
-                       dtype_name((int)t->dtype));
-    if (tensor_count(t) != (uint64_t)rows)
-        return err_set(ctx->err, SL_EMISMATCH, "Label has %llu elements for %lld rows",
-                       (unsigned long long)tensor_count(t), (long long)rows);
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t label = label_at(labels, row);
-        if (label != labels->ignore_index && (label < 0 || label >= labels->classes))
-            return err_set(ctx->err, SL_EINVAL, "Label of row %lld is %lld, not in [0,%lld)",
-                           (long long)row, (long long)label, (long long)labels->classes);
-    }
-    return 0;
-}
-
 #define DEFINE_CROSS_ENTROPY(T, S, LOG)                                                            \
     static T tolerable_log_##S(T x)                                                                \
     {                                                                                              \
         T y = LOG(x);                                                                              \
         return isinf(y) ? (T)(y > 0 ? 1e20 : -1e20) : y;                                           \
     }                                                                                              \
-    static void hard_forward_##S(T *y, T *match, const T *x, const struct ce_labels *labels,       \
+    static void hard_forward_##S(T *y, T *match, const T *x, const struct labels *labels,       \
                                  int64_t rows)                                                     \
     {                                                                                              \
         for (int64_t row = 0; row < rows; row++) {                                                 \
-            int64_t label = label_at(labels, row);                                                 \
+            int64_t label = labels_at(labels, row);                                                 \
             bool ignored = label == labels->ignore_index;                                          \
             T p = ignored ? 0 : x[row * labels->classes + label];                                  \
             y[row] = ignored ? 0 : -tolerable_log_##S(p);                                          \
@@ -99,11 +69,11 @@ static int check_labels(const struct op_ctx *ctx, const struct ce_labels *labels
     }                                                                                              \
     /* p is X [rows,classes], or MatchX [rows] when matched */                                     \
     static void hard_backward_##S(T *dx, const T *p, bool matched, const T *dy,                    \
-                                  const struct ce_labels *labels, int64_t rows)                    \
+                                  const struct labels *labels, int64_t rows)                    \
     {                                                                                              \
         memset(dx, 0, (size_t)(rows * labels->classes) * sizeof *dx);                              \
         for (int64_t row = 0; row < rows; row++) {                                                 \
-            int64_t label = label_at(labels, row);                                                 \
+            int64_t label = labels_at(labels, row);                                                 \
             int64_t at = row * labels->classes + label;                                            \
             if (label != labels->ignore_index)                                                     \
                 dx[at] = -dy[row] / p[matched ? row : at];                                         \
@@ -211,8 +181,8 @@ static int cross_entropy_forward(struct op_ctx *ctx)
             soft_forward_f64(tensor_f64(y), tensor_f64(x), tensor_f64(label), rows, classes);
         return 0;
     }
-    struct ce_labels labels = {label, classes, ctx->attr[CE_IGNORE_INDEX]->i};
-    int rc = check_labels(ctx, &labels, rows);
+    struct labels labels = {label, classes, ctx->attr[CE_IGNORE_INDEX]->i};
+    int rc = labels_check(ctx, &labels, rows);
     if (rc < 0)
         return rc;
     if (x->dtype == DTYPE_FP32)
@@ -246,8 +216,8 @@ static int cross_entropy_backward(struct op_ctx *ctx)
                               rows, classes);
         return 0;
     }
-    struct ce_labels labels = {label, classes, ctx->attr[CE_IGNORE_INDEX]->i};
-    int rc = check_labels(ctx, &labels, rows);
+    struct labels labels = {label, classes, ctx->attr[CE_IGNORE_INDEX]->i};
+    int rc = labels_check(ctx, &labels, rows);
     if (rc < 0)
         return rc;
     if (f32)
@@ -262,9 +232,9 @@ static int cross_entropy2_forward(struct op_ctx *ctx)
     const struct tensor *x = op_in(ctx, CE_X);
     struct tensor *y = op_out(ctx, CE2_Y), *match = op_out(ctx, CE2_MATCH);
     int64_t rows = rows_of(&x->dims);
-    struct ce_labels labels = {op_in(ctx, CE_LABEL), x->dims.d[x->dims.rank - 1],
+    struct labels labels = {op_in(ctx, CE_LABEL), x->dims.d[x->dims.rank - 1],
                                ctx->attr[CE2_IGNORE_INDEX]->i};
-    int rc = check_labels(ctx, &labels, rows);
+    int rc = labels_check(ctx, &labels, rows);
     if (rc < 0)
         return rc;
     if (x->dtype == DTYPE_FP32)
@@ -285,12 +255,12 @@ static int cross_entropy2_backward(struct op_ctx *ctx)
     if (dx == NULL)
         return 0;
     int64_t rows = rows_of(&dx->dims);
-    struct ce_labels labels = {op_in(ctx, CE2_GRAD_LABEL), dx->dims.d[dx->dims.rank - 1],
+    struct labels labels = {op_in(ctx, CE2_GRAD_LABEL), dx->dims.d[dx->dims.rank - 1],
                                ctx->attr[CE2_IGNORE_INDEX]->i};
     if (tensor_count(match) != (uint64_t)rows || tensor_count(dy) != (uint64_t)rows ||
         match->dtype != dy->dtype)
         return err_set(ctx->err, SL_EMISMATCH, "MatchX and Y@GRAD have not the rows of XShape");
-    int rc = check_labels(ctx, &labels, rows);
+    int rc = labels_check(ctx, &labels, rows);
     if (rc < 0)
         return rc;
     if (dy->dtype == DTYPE_FP32)

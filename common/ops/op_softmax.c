@@ -6,6 +6,8 @@
 //
 // The floor of -64 is Fluid's: it keeps every probability a normal number.
 
+#include "common/ops/op_softmax.h"
+
 #include <math.h>
 
 #include "common/base/err.h"
@@ -78,29 +80,32 @@ static int softmax_infer(struct op_shape *shape)
     return 0;
 }
 
-static struct softmax_sizes softmax_sizes(const struct op_ctx *ctx, const struct tensor *t)
+static struct softmax_sizes softmax_sizes(const struct dims *dims, int axis)
 {
-    int axis = op_axis(ctx->attr[SOFTMAX_AXIS]->i, t->dims.rank);
     return (struct softmax_sizes){
-        .outer = dims_product(&t->dims, 0, axis),
-        .classes = t->dims.d[axis],
-        .inner = dims_product(&t->dims, axis + 1, t->dims.rank),
+        .outer = dims_product(dims, 0, axis),
+        .classes = dims->d[axis],
+        .inner = dims_product(dims, axis + 1, dims->rank),
     };
+}
+
+int op_softmax_run(struct op_ctx *ctx, struct tensor *out, const struct tensor *x, int64_t axis)
+{
+    if (tensor_count(x) == 0)
+        return 0;
+    struct softmax_sizes sizes = softmax_sizes(&x->dims, op_axis(axis, x->dims.rank));
+    if (x->dtype == DTYPE_FP32)
+        softmax_forward_f32(tensor_f32(out), tensor_f32(x), sizes);
+    else if (x->dtype == DTYPE_FP64)
+        softmax_forward_f64(tensor_f64(out), tensor_f64(x), sizes);
+    else
+        return op_bad_dtype(ctx, (int)x->dtype);
+    return 0;
 }
 
 static int softmax_forward(struct op_ctx *ctx)
 {
-    const struct tensor *x = op_in(ctx, 0);
-    struct tensor *out = op_out(ctx, 0);
-    if (tensor_count(x) == 0)
-        return 0;
-    if (x->dtype == DTYPE_FP32)
-        softmax_forward_f32(tensor_f32(out), tensor_f32(x), softmax_sizes(ctx, x));
-    else if (x->dtype == DTYPE_FP64)
-        softmax_forward_f64(tensor_f64(out), tensor_f64(x), softmax_sizes(ctx, x));
-    else
-        return op_bad_dtype(ctx, (int)x->dtype);
-    return 0;
+    return op_softmax_run(ctx, op_out(ctx, 0), op_in(ctx, 0), ctx->attr[SOFTMAX_AXIS]->i);
 }
 
 static int softmax_backward(struct op_ctx *ctx)
@@ -111,12 +116,12 @@ static int softmax_backward(struct op_ctx *ctx)
         return 0;
     if (out->dtype != dout->dtype || !dims_equal(&out->dims, &dout->dims))
         return err_set(ctx->err, SL_EMISMATCH, "Out@GRAD has not the type and shape of Out");
+    struct softmax_sizes sizes =
+        softmax_sizes(&out->dims, op_axis(ctx->attr[SOFTMAX_AXIS]->i, out->dims.rank));
     if (out->dtype == DTYPE_FP32)
-        softmax_backward_f32(tensor_f32(dx), tensor_f32(out), tensor_f32(dout),
-                             softmax_sizes(ctx, out));
+        softmax_backward_f32(tensor_f32(dx), tensor_f32(out), tensor_f32(dout), sizes);
     else if (out->dtype == DTYPE_FP64)
-        softmax_backward_f64(tensor_f64(dx), tensor_f64(out), tensor_f64(dout),
-                             softmax_sizes(ctx, out));
+        softmax_backward_f64(tensor_f64(dx), tensor_f64(out), tensor_f64(dout), sizes);
     else
         return op_bad_dtype(ctx, (int)out->dtype);
     return 0;

@@ -47,9 +47,27 @@
     X(op_activation_tanh_shrink_grad)                                                              \
     X(op_activation_thresholded_relu)                                                              \
     X(op_activation_thresholded_relu_grad)                                                         \
+    X(op_adadelta)                                                                                 \
+    X(op_adagrad)                                                                                  \
+    X(op_adagrad_decayed)                                                                          \
     X(op_adam)                                                                                     \
+    X(op_adamax)                                                                                   \
     X(op_affine_channel)                                                                           \
     X(op_affine_channel_grad)                                                                      \
+    X(op_auc)                                                                                      \
+    X(op_average)                                                                                  \
+    X(op_binary_loss_bce)                                                                          \
+    X(op_binary_loss_bce_grad)                                                                     \
+    X(op_binary_loss_hinge)                                                                        \
+    X(op_binary_loss_hinge_grad)                                                                   \
+    X(op_binary_loss_huber)                                                                        \
+    X(op_binary_loss_huber_grad)                                                                   \
+    X(op_binary_loss_log)                                                                          \
+    X(op_binary_loss_log_grad)                                                                     \
+    X(op_binary_loss_sigmoid)                                                                      \
+    X(op_binary_loss_sigmoid_grad)                                                                 \
+    X(op_binary_loss_teacher)                                                                      \
+    X(op_binary_loss_teacher_grad)                                                                 \
     X(op_cast)                                                                                     \
     X(op_clip)                                                                                     \
     X(op_clip_grad)                                                                                \
@@ -79,10 +97,19 @@
     X(op_cross_entropy_v2)                                                                         \
     X(op_cross_entropy_v2_grad)                                                                    \
     X(op_cumsum)                                                                                   \
+    X(op_cvm)                                                                                      \
+    X(op_cvm_grad)                                                                                 \
+    X(op_distance_huber)                                                                           \
+    X(op_distance_huber_grad)                                                                      \
+    X(op_distance_smooth_l1)                                                                       \
+    X(op_distance_smooth_l1_grad)                                                                  \
+    X(op_distance_squared_l2)                                                                      \
+    X(op_distance_squared_l2_grad)                                                                 \
     X(op_dot)                                                                                      \
     X(op_dot_cos_sim)                                                                              \
     X(op_dot_cos_sim_grad)                                                                         \
     X(op_dot_grad)                                                                                 \
+    X(op_dpsgd)                                                                                    \
     X(op_elementwise_add)                                                                          \
     X(op_elementwise_add_grad)                                                                     \
     X(op_elementwise_div)                                                                          \
@@ -116,6 +143,7 @@
     X(op_fill_like_zeros)                                                                          \
     X(op_fill_like_zeros2)                                                                         \
     X(op_fill_shape)                                                                               \
+    X(op_ftrl)                                                                                     \
     X(op_gather)                                                                                   \
     X(op_gather_grad)                                                                              \
     X(op_gather_nd)                                                                                \
@@ -129,8 +157,12 @@
     X(op_inspect_isfinite)                                                                         \
     X(op_inspect_isinf)                                                                            \
     X(op_inspect_isnan)                                                                            \
+    X(op_kldiv)                                                                                    \
+    X(op_kldiv_grad)                                                                               \
     X(op_label_smooth)                                                                             \
     X(op_label_smooth_grad)                                                                        \
+    X(op_lamb)                                                                                     \
+    X(op_lars)                                                                                     \
     X(op_lookup_table)                                                                             \
     X(op_lookup_table_grad)                                                                        \
     X(op_lookup_table_v2)                                                                          \
@@ -174,6 +206,7 @@
     X(op_maxout_grad)                                                                              \
     X(op_mean)                                                                                     \
     X(op_mean_grad)                                                                                \
+    X(op_mean_iou)                                                                                 \
     X(op_metric_accuracy)                                                                          \
     X(op_metric_top_k)                                                                             \
     X(op_metric_top_k_grad)                                                                        \
@@ -191,6 +224,8 @@
     X(op_prelu)                                                                                    \
     X(op_prelu_grad)                                                                               \
     X(op_print)                                                                                    \
+    X(op_proximal_adagrad)                                                                         \
+    X(op_proximal_gd)                                                                              \
     X(op_random_gaussian)                                                                          \
     X(op_random_gaussian_like)                                                                     \
     X(op_random_randint)                                                                           \
@@ -200,6 +235,24 @@
     X(op_range)                                                                                    \
     X(op_range_linspace)                                                                           \
     X(op_range_size)                                                                               \
+    X(op_rank_loss)                                                                                \
+    X(op_rank_loss_bpr)                                                                            \
+    X(op_rank_loss_bpr_grad)                                                                       \
+    X(op_rank_loss_grad)                                                                           \
+    X(op_rank_loss_margin)                                                                         \
+    X(op_rank_loss_margin_grad)                                                                    \
+    X(op_reduce_all)                                                                               \
+    X(op_reduce_any)                                                                               \
+    X(op_reduce_max)                                                                               \
+    X(op_reduce_max_grad)                                                                          \
+    X(op_reduce_mean)                                                                              \
+    X(op_reduce_mean_grad)                                                                         \
+    X(op_reduce_min)                                                                               \
+    X(op_reduce_min_grad)                                                                          \
+    X(op_reduce_prod)                                                                              \
+    X(op_reduce_prod_grad)                                                                         \
+    X(op_reduce_sum)                                                                               \
+    X(op_reduce_sum_grad)                                                                          \
     X(op_reshape)                                                                                  \
     X(op_reshape_flatten)                                                                          \
     X(op_reshape_flatten2)                                                                         \
@@ -218,6 +271,7 @@
     X(op_reshape_v2_grad)                                                                          \
     X(op_reverse)                                                                                  \
     X(op_reverse_flip)                                                                             \
+    X(op_rmsprop)                                                                                  \
     X(op_select_multiplex)                                                                         \
     X(op_select_multiplex_grad)                                                                    \
     X(op_select_where)                                                                             \
@@ -230,6 +284,8 @@
     X(op_slice_strided_grad)                                                                       \
     X(op_softmax)                                                                                  \
     X(op_softmax_grad)                                                                             \
+    X(op_softmax_loss)                                                                             \
+    X(op_softmax_loss_grad)                                                                        \
     X(op_sort_arg_max)                                                                             \
     X(op_sort_arg_min)                                                                             \
     X(op_sort_argsort)                                                                             \

@@ -4,6 +4,8 @@
 #include "common/ops/optimizer_shape.h"
 
 #include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/ops/whole_norms.h"
 
 int optimizer_shape_infer(struct op_shape *shape, const int *same_shape, const int *one_element)
 {
@@ -39,6 +41,8 @@ int optimizer_shape_check_dtype(const struct op_ctx *ctx)
         return op_bad_dtype(ctx, (int)param->dtype);
     for (int s = 1; ctx->def->inputs[s].name != NULL; s++) {
         const struct tensor *in = op_in(ctx, s);
+        if (str_eq(ctx->def->inputs[s].name, WHOLE_NORMS_INPUT))
+            continue;   // float64 always
         if (in != NULL && in->dtype != param->dtype)
             return err_set(ctx->err, SL_EMISMATCH, "%s is %s, Param %s", ctx->def->inputs[s].name,
                            dtype_name((int)in->dtype), dtype_name((int)param->dtype));

@@ -11,6 +11,7 @@
 #include "common/base/str.h"
 
 #define ARGS_MAX 16
+#define TEMPS_MAX 8
 
 struct op_runner {
     const struct op_def *def;
@@ -21,6 +22,8 @@ struct op_runner {
     struct op_args in[OP_SLOTS_MAX], out[OP_SLOTS_MAX];
     struct op_var_dims in_list[OP_SLOTS_MAX][ARGS_MAX], out_list[OP_SLOTS_MAX][ARGS_MAX];
     struct op_args_dims in_dims[OP_SLOTS_MAX], out_dims[OP_SLOTS_MAX];
+    struct tensor temps[TEMPS_MAX];
+    void *scratch;
 };
 
 static int must(int index, const char *what)
@@ -36,7 +39,8 @@ struct op_runner *op_runner_new(const char *type)
 {
     struct op_runner *run = MEM_NEW(struct op_runner);
     run->def = op_table_find(type);
-    must(run->def != NULL ? 0 : -1, type);
+    must(run->def != NULL && run->def->temps <= TEMPS_MAX ? 0 : -1, type);
+    run->scratch = mem_must_calloc(run->def->scratch_bytes + 1, 1);
     for (int a = 0; run->def->attrs[a].name != NULL; a++) {
         op_attr_default(&run->def->attrs[a], &run->attrs[a]);
         run->attr_list[a] = &run->attrs[a];
@@ -57,6 +61,9 @@ void op_runner_free(struct op_runner *run)
             variable_deinit(&run->own[s][i]);
     for (int a = 0; run->def->attrs[a].name != NULL; a++)
         attr_deinit(&run->attrs[a]);
+    for (int i = 0; i < TEMPS_MAX; i++)
+        tensor_deinit(&run->temps[i]);
+    mem_free(run->scratch);
     mem_free(run);
 }
 
@@ -139,8 +146,13 @@ const struct op_var_dims *op_runner_dims(const struct op_runner *run, const char
 
 int op_runner_run(struct op_runner *run, struct err *err)
 {
-    struct op_ctx ctx = {
-        .def = run->def, .in = run->in, .out = run->out, .attr = run->attr_list, .err = err};
+    struct op_ctx ctx = {.def = run->def,
+                         .in = run->in,
+                         .out = run->out,
+                         .attr = run->attr_list,
+                         .temps = run->temps,
+                         .scratch = run->scratch,
+                         .err = err};
     int rc = op_runner_infer(run, err);
     for (int s = 0; rc == 0 && run->def->outputs[s].name != NULL; s++)
         for (size_t i = 0; rc == 0 && i < run->out[s].count; i++)

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// ftrl (follow the regularized leader), r = -lr_power:
+//   SquaredAccumOut = SquaredAccumulator + Grad Grad
+//   LinearAccumOut  = LinearAccumulator + Grad
+//                     - (SquaredAccumOut^r - SquaredAccumulator^r) / LearningRate Param
+//   ParamOut        = (l1 sign(LinearAccumOut) - LinearAccumOut) /
+//                     (SquaredAccumOut^r / LearningRate + 2 l2)    where |LinearAccumOut| > l1
+//                     0                                            elsewhere
+// Each output is its input's memory or does not overlap it; both forms give the same bits.
+
+#include <tgmath.h>
+
+#include "common/ops/op.h"
+#include "common/ops/op_clones.h"
+#include "common/ops/optimizer_shape.h"
+
+extern const struct op_def op_ftrl;
+
+enum { FTRL_L1, FTRL_L2, FTRL_LR_POWER };
+static const struct op_attr_def ftrl_attrs[] = {
+    OP_ATTR_FLOAT("l1", 0),
+    OP_ATTR_FLOAT("l2", 0),
+    OP_ATTR_FLOAT("lr_power", -0.5),
+    {.name = NULL},
+};
+enum { FTRL_PARAM, FTRL_SQUARED, FTRL_LINEAR, FTRL_GRAD, FTRL_LR };
+enum { FTRL_PARAM_OUT, FTRL_SQUARED_OUT, FTRL_LINEAR_OUT };
+static const struct op_slot_def ftrl_inputs[] = {
+    {"Param", 0}, {"SquaredAccumulator", 0}, {"LinearAccumulator", 0},
+    {"Grad", 0},  {"LearningRate", 0},       {NULL, 0}};
+static const struct op_slot_def ftrl_outputs[] = {
+    {"ParamOut", 0}, {"SquaredAccumOut", 0}, {"LinearAccumOut", 0}, {NULL, 0}};
+
+// POWER is the r-th power of a number.
+#define DEFINE_FTRL_LOOP(NAME, T, S, POWER)                                                        \
+    OP_CLONES static void ftrl_##NAME##_##S(const struct ftrl_##S *args, uint64_t n)               \
+    {                                                                                              \
+        struct ftrl_##S a = *args;                                                                 \
+        _Pragma("GCC ivdep") for (uint64_t i = 0; i < n; i++)                                      \
+        {                                                                                          \
+            T g = a.grad[i], old = a.squared[i], sum = old + g * g;                                \
+            T power = POWER(sum);                                                                  \
+            T linear = a.linear[i] + g - (power - POWER(old)) / a.lr * a.param[i];                 \
+            T l1 = linear > 0 ? a.l1 : linear < 0 ? -a.l1 : 0;                                     \
+            T p = (l1 - linear) / (power / a.lr + 2 * a.l2);                                       \
+            a.squared_out[i] = sum;                                                                \
+            a.linear_out[i] = linear;                                                              \
+            a.param_out[i] = fabs(linear) > a.l1 ? p : 0;                                          \
+        }                                                                                          \
+    }
+#define ANY_POWER(X) pow(X, a.power)
+#define DEFINE_FTRL(T, S)                                                                          \
+    struct ftrl_##S {                                                                              \
+        T *param_out, *squared_out, *linear_out;                                                   \
+        const T *param, *squared, *linear, *grad;                                                  \
+        T lr, l1, l2, power;                                                                       \
+    };                                                                                             \
+    DEFINE_FTRL_LOOP(root, T, S, sqrt)                                                             \
+    DEFINE_FTRL_LOOP(power, T, S, ANY_POWER)                                                       \
+    static void ftrl_run_##S(struct op_ctx *ctx)                                                   \
+    {                                                                                              \
+        float lr_power = ctx->attr[FTRL_LR_POWER]->f;                                              \
+        struct ftrl_##S a = {                                                                      \
+            .param_out = op_out(ctx, FTRL_PARAM_OUT)->data,                                        \
+            .squared_out = op_out(ctx, FTRL_SQUARED_OUT)->data,                                    \
+            .linear_out = op_out(ctx, FTRL_LINEAR_OUT)->data,                                      \
+            .param = op_in(ctx, FTRL_PARAM)->data,                                                 \
+            .squared = op_in(ctx, FTRL_SQUARED)->data,                                             \
+            .linear = op_in(ctx, FTRL_LINEAR)->data,                                               \
+            .grad = op_in(ctx, FTRL_GRAD)->data,                                                   \
+            .lr = *(const T *)op_in(ctx, FTRL_LR)->data,                                           \
+            .l1 = (T)ctx->attr[FTRL_L1]->f,                                                        \
+            .l2 = (T)ctx->attr[FTRL_L2]->f,                                                        \
+            .power = (T)-lr_power,                                                                 \
+        };                                                                                         \
+        (lr_power == -0.5f ? ftrl_root_##S                                                         \
+                           : ftrl_power_##S)(&a, tensor_count(op_in(ctx, FTRL_PARAM)));            \
+    }
+
+DEFINE_FTRL(float, f32)
+DEFINE_FTRL(double, f64)
+
+static int ftrl_infer(struct op_shape *shape)
+{
+    return optimizer_shape_infer(shape, (const int[]){FTRL_GRAD, FTRL_SQUARED, FTRL_LINEAR, -1},
+                                 (const int[]){FTRL_LR, -1});
+}
+
+static int ftrl_forward(struct op_ctx *ctx)
+{
+    int rc = optimizer_shape_check_dtype(ctx);
+    if (rc < 0)
+        return rc;
+    if (op_in(ctx, FTRL_PARAM)->dtype == DTYPE_FP32)
+        ftrl_run_f32(ctx);
+    else
+        ftrl_run_f64(ctx);
+    return 0;
+}
+
+const struct op_def op_ftrl = {
+    .type = "ftrl",
+    .inputs = ftrl_inputs,
+    .outputs = ftrl_outputs,
+    .attrs = ftrl_attrs,
+    .infer_shape = ftrl_infer,
+    .kernel = ftrl_forward,
+    .row_splittable = true,
+};
