@@ -16,6 +16,7 @@
 #include "common/base/str.h"
 
 static const char *const role_names[] = {"param", "state", "grad", "trainer"};
+#define PHASES (SLICE_PHASE_CLIP | SLICE_PHASE_NORMS)
 #define ROLES ((int)(sizeof role_names / sizeof role_names[0]))
 
 static int check_var(const struct slice_map *map, const struct slice_var *var, struct err *err);
@@ -23,6 +24,7 @@ static int check_names(const struct slice_map *map, struct err *err);
 static int compare_vars(const void *a, const void *b);
 static int compare_slices(const void *a, const void *b);
 static void put_name(struct buf *out, const char *name);
+static int parse_head(struct slice_map *map, char **words, bool phases);
 static int parse_line(struct slice_map *map, struct str_list *words, struct slice_var **current);
 static int parse_var(struct slice_map *map, char **words, struct slice_var **current);
 static bool take_name(const char *word, char **out);
@@ -121,7 +123,10 @@ const struct slice *slice_map_on_server(const struct slice_map *map, int server,
 void slice_map_format(const struct slice_map *map, struct buf *out)
 {
     char text[DIMS_TEXT_MAX];
-    buf_printf(out, "servers %d trainers %d\n", map->servers, map->trainers);
+    buf_printf(out, "servers %d trainers %d", map->servers, map->trainers);
+    if (map->phases)
+        buf_printf(out, " phases %u", map->phases);
+    buf_printf(out, "\n");
     for (size_t i = 0; i < map->vars_count; i++) {
         const struct slice_var *var = map->vars[i];
         buf_printf(out, "%s ", role_names[var->role]);
@@ -157,15 +162,13 @@ int slice_map_parse(struct slice_map *out, const char *text, size_t bytes, const
         char *copy = mem_must_strndup(text + at, length);
         struct str_list words = {0};
         str_list_split(&words, copy, ' ');
-        bool head = words.count == 4 && !strcmp(words.items[0], "servers") &&
+        bool phases = words.count == 6 && !strcmp(words.items[4], "phases");
+        bool head = (words.count == 4 || phases) && !strcmp(words.items[0], "servers") &&
                     !strcmp(words.items[2], "trainers");
         if ((line == 0) != head || strlen(copy) != length)
             rc = SL_EFORMAT;
         else if (head)
-            rc = take_int(words.items[1], LIMIT_SERVERS, &map.servers) &&
-                         take_int(words.items[3], LIMIT_TRAINERS, &map.trainers)
-                     ? 0
-                     : SL_EFORMAT;
+            rc = parse_head(&map, words.items, phases);
         else
             rc = parse_line(&map, &words, &current);
         str_list_deinit(&words);
@@ -188,6 +191,7 @@ void slice_map_copy(struct slice_map *dst, const struct slice_map *src)
     slice_map_init(dst);
     dst->servers = src->servers;
     dst->trainers = src->trainers;
+    dst->phases = src->phases;
     for (size_t i = 0; i < src->vars_count; i++) {
         const struct slice_var *from = src->vars[i];
         struct slice_var *to =
@@ -296,6 +300,17 @@ static void put_name(struct buf *out, const char *name)
         else
             buf_append(out, c, 1);
     }
+}
+
+static int parse_head(struct slice_map *map, char **words, bool phases)
+{
+    int bits = 0;
+    if (!take_int(words[1], LIMIT_SERVERS, &map->servers) ||
+        !take_int(words[3], LIMIT_TRAINERS, &map->trainers) ||
+        (phases && (!take_int(words[5], PHASES, &bits) || bits == 0)))
+        return SL_EFORMAT;
+    map->phases = (unsigned)bits;
+    return 0;
 }
 
 static int parse_line(struct slice_map *map, struct str_list *words, struct slice_var **current)

@@ -39,9 +39,17 @@ struct slice_var {
     size_t slices_count, slices_cap;
 };
 
+// What the servers must learn of each other in every step (a second phase of the barrier), as bits,
+// in this order.
+enum slice_phase {
+    SLICE_PHASE_CLIP = 1,    // squared norms of the merged gradients, to clip by
+    SLICE_PHASE_NORMS = 2,   // norms of whole parameters of which servers hold pieces
+};
+
 struct slice_map {
     int servers;
     int trainers;
+    unsigned phases;   // bits of enum slice_phase
     struct slice_var **vars;        // sorted by name
     size_t vars_count, vars_cap;
 };

@@ -88,7 +88,8 @@ struct sim_trainer {
 struct sim {
     uint64_t seed, rng, now_ms, order, next_conn;
     uint64_t steps;
-    bool second_phase, verbose;
+    int stages;   // of the second phase; 0: none
+    bool verbose;
     int servers_count, trainers_count;
     struct slice_map map;
     struct sim_server servers[SIM_MAX];
@@ -360,11 +361,14 @@ static void send_replies(struct sim *sim, int server, int trainer)
 static void advance(struct sim *sim, int server)
 {
     struct sim_server *s = &sim->servers[server];
-    enum round_phase before = round_phase(s->round), after = round_advance(s->round);
-    if (after == ROUND_DECIDE && before != ROUND_DECIDE)
+    enum round_phase before = round_phase(s->round);
+    int stage = round_stage(s->round);
+    enum round_phase after = round_advance(s->round);
+    if (after == ROUND_DECIDE && (before != ROUND_DECIDE || round_stage(s->round) > stage))
         for (int t = 0; t < sim->trainers_count; t++)
             send_plain(sim, t, server, false, s->conn[t],
                        (struct sim_frame){.type = FRAME_PARTIALS,
+                                          .request = (uint32_t)round_stage(s->round),
                                           .step = round_step(s->round),
                                           .flags = FRAME_LAST});
     if (after == ROUND_APPLY)
@@ -515,6 +519,7 @@ static void at_server(struct sim *sim, const struct sim_frame *frame)
             else if (round_phase(s->round) == ROUND_DECIDE)
                 send_plain(sim, frame->trainer, frame->server, false, s->conn[frame->trainer],
                            (struct sim_frame){.type = FRAME_PARTIALS,
+                                              .request = (uint32_t)round_stage(s->round),
                                               .step = round_step(s->round),
                                               .flags = FRAME_LAST});
             advance(sim, frame->server);
@@ -523,6 +528,9 @@ static void at_server(struct sim *sim, const struct sim_frame *frame)
     case FRAME_COMMIT_STEP:
         if (round_phase(s->round) == ROUND_COLLECT && frame->step == round_step(s->round))
             return;   // overtook its barrier: it comes again
+        if (frame->step == round_step(s->round) &&
+            frame->request != (uint32_t)round_stage(s->round))
+            return;   // decided already, or overtook the stage before
         rc = round_commit_step(s->round, frame->trainer, frame->incarnation, frame->step,
                                (enum round_decision)frame->decision, NULL, 0, &err);
         if (rc == 0)
@@ -652,6 +660,7 @@ static void pump(struct sim *sim, int trainer, int server)
         case STEP_COMMIT:
             frame.type = FRAME_COMMIT_STEP;
             frame.decision = out.decision;
+            frame.request = out.stage;
             break;
         case STEP_FETCHED:
             frame.type = FRAME_FETCH_BARRIER;
@@ -707,7 +716,7 @@ static void at_trainer(struct sim *sim, struct sim_frame *frame)
                           frame->flags & FRAME_LAST, &err);
         break;
     case FRAME_PARTIALS:
-        rc = step_partials(t->step, server, frame->step, NULL, 0, true, &err);
+        rc = step_partials(t->step, server, frame->step, frame->request, NULL, 0, true, &err);
         for (int s = 0; s < sim->servers_count; s++)
             pump(sim, frame->trainer, s);
         break;
@@ -903,7 +912,8 @@ static int build_server(struct sim *sim, int index, struct err *err)
     if (rc < 0)
         return rc;
     struct round_options options = {
-        .shard = &s->shard, .trainers = sim->trainers_count, .second_phase = sim->second_phase};
+        .shard = &s->shard, .trainers = sim->trainers_count, .second_phase = sim->stages > 0,
+        .stages = sim->stages};
     s->round = round_new(&options, err);
     peer_table_init(&s->peers, sim->trainers_count, SIM_LOST_MS, SIM_LOST_MS);
     return s->round ? 0 : SL_ENOMEM;
@@ -970,7 +980,7 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool verbose)
     bool other = dice(sim, 4) == 0;
     sim->servers_count = other ? 1 + (int)dice(sim, 3) : 2;
     sim->trainers_count = other ? 1 << dice(sim, 3) : 2;   // powers of two: 1/N is exact
-    sim->second_phase = dice(sim, 3) == 0;
+    sim->stages = dice(sim, 3) == 0 ? 1 + (int)dice(sim, 2) : 0;
     sim->lossy = (unsigned)(dice(sim, 5) * 20);
     slice_map_init(&sim->map);
     sim->map.servers = sim->servers_count;
@@ -992,7 +1002,7 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool verbose)
                "repeated, %llu corrupt, "
                "%llu breaks, %llu pins\n",
                (unsigned long long)seed, sim->servers_count, sim->trainers_count,
-               sim->second_phase ? ", two phases" : "", (unsigned long long)sim->frames,
+               sim->stages == 0 ? "" : sim->stages == 1 ? ", two phases" : ", three phases", (unsigned long long)sim->frames,
                (unsigned long long)sim->now_ms, (unsigned long long)sim->lost,
                (unsigned long long)sim->repeated, (unsigned long long)sim->corrupted,
                (unsigned long long)sim->broken, (unsigned long long)sim->pins);

@@ -39,6 +39,9 @@ static void sample(struct slice_map *map)
     struct slice_var *empty = slice_map_add(map, "-", SLICE_STATE, "-", DTYPE_INT64,
                                             &(const struct dims){.rank = 0});
     slice_var_add(empty, 1, 0, 1, "-");
+    struct slice_var *kept = slice_map_add(map, "kept", SLICE_TRAINER, "kept", DTYPE_FP32, &single);
+    slice_var_add(kept, 1, 0, 1, "kept");
+    map->phases = SLICE_PHASE_CLIP | SLICE_PHASE_NORMS;
 }
 
 static void test_slice_map_sorts_and_finds(void **state)
@@ -79,7 +82,7 @@ static void test_slice_map_text_round_trip(void **state)
     assert_true(slice_map_hash(&map) == slice_map_hash(&again));
     slice_map_copy(&copy, &map);
     assert_true(slice_map_hash(&map) == slice_map_hash(&copy));
-    copy.vars[2]->slices[0].server = 1;
+    copy.vars[3]->slices[0].server = 1;
     assert_true(slice_map_hash(&map) != slice_map_hash(&copy));
     assert_string_equal(again.vars[0]->param, "-");
     slice_map_deinit(&map);
