@@ -2,6 +2,9 @@
 // OpenBLAS behind two calls. Sizes are 64-bit here and 32-bit there: a product whose side is longer
 // than an int is cut along its rows (m) or asserted (n, k: a tensor of such width does not fit a
 // host).
+// In float a long product (over k) is the sum of products over runs of at most RUN_MAX: one long
+// chain of additions has about twice the error, which optimizers that divide by small gradients
+// (Adagrad) show.
 
 #include "common/ops/blas.h"
 
@@ -13,12 +16,28 @@
 #include "common/base/assert.h"
 
 #define ROWS_MAX (1 << 30)
+#define RUN_MAX 192
+#define RUN_STEP 16   // runs are of this many, but the last
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void use_one_thread(void)
 {
     openblas_set_num_threads(1);
+}
+
+// p->k > 0.
+static void multiply_f32(const struct blas_product *p, const float *a, const float *b, float *c)
+{
+    CBLAS_TRANSPOSE ta = p->ta ? CblasTrans : CblasNoTrans, tb = p->tb ? CblasTrans : CblasNoTrans;
+    int64_t runs = (p->k + RUN_MAX - 1) / RUN_MAX;
+    int64_t run = ((p->k + runs - 1) / runs + RUN_STEP - 1) / RUN_STEP * RUN_STEP;
+    for (int64_t at = 0; at < p->k; at += run) {
+        int64_t k = p->k - at < run ? p->k - at : run;
+        cblas_sgemm(CblasRowMajor, ta, tb, (int)p->m, (int)p->n, (int)k, (float)p->alpha,
+                    a + at * (p->ta ? p->lda : 1), (int)p->lda, b + at * (p->tb ? 1 : p->ldb),
+                    (int)p->ldb, at == 0 ? (float)p->beta : 1.0f, c, (int)p->ldc);
+    }
 }
 
 void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a,
@@ -33,11 +52,16 @@ void blas_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const floa
         return;
     }
     for (int64_t row = 0; row < m; row += ROWS_MAX) {
-        int rows = (int)(m - row < ROWS_MAX ? m - row : ROWS_MAX);
-        const float *rows_a = ta ? a + row : a + row * k;
-        cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-                    rows, (int)n, (int)k, 1.0f, rows_a, (int)(ta ? m : k), b, (int)(tb ? k : n),
-                    0.0f, c + row * n, (int)n);
+        const struct blas_product product = {.ta = ta,
+                                             .tb = tb,
+                                             .m = m - row < ROWS_MAX ? m - row : ROWS_MAX,
+                                             .n = n,
+                                             .k = k,
+                                             .lda = ta ? m : k,
+                                             .ldb = tb ? k : n,
+                                             .ldc = n,
+                                             .alpha = 1};
+        multiply_f32(&product, ta ? a + row : a + row * k, b, c + row * n);
     }
 }
 
@@ -59,6 +83,25 @@ void blas_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const doub
                     rows, (int)n, (int)k, 1.0, rows_a, (int)(ta ? m : k), b, (int)(tb ? k : n), 0.0,
                     c + row * n, (int)n);
     }
+}
+
+void blas_multiply(const struct blas_product *p, bool f32, const void *a, const void *b, void *c)
+{
+    pthread_once(&once, use_one_thread);
+    ASSERT(p->m >= 0 && p->n >= 0 && p->k >= 0 && p->m <= INT_MAX && p->n <= INT_MAX &&
+           p->k <= INT_MAX && p->lda <= INT_MAX && p->ldb <= INT_MAX && p->ldc <= INT_MAX);
+    if (p->m == 0 || p->n == 0)
+        return;
+    CBLAS_TRANSPOSE ta = p->ta ? CblasTrans : CblasNoTrans, tb = p->tb ? CblasTrans : CblasNoTrans;
+    int lda = p->lda > 0 ? (int)p->lda : 1, ldb = p->ldb > 0 ? (int)p->ldb : 1;
+    if (f32 && p->k > 0)
+        multiply_f32(p, a, b, c);
+    else if (f32)
+        cblas_sgemm(CblasRowMajor, ta, tb, (int)p->m, (int)p->n, 0, (float)p->alpha, a, lda, b, ldb,
+                    (float)p->beta, c, (int)p->ldc);
+    else
+        cblas_dgemm(CblasRowMajor, ta, tb, (int)p->m, (int)p->n, (int)p->k, p->alpha, a, lda, b,
+                    ldb, p->beta, c, (int)p->ldc);
 }
 
 const char *blas_core(void)

@@ -71,6 +71,7 @@
     X(op_cast)                                                                                     \
     X(op_clip)                                                                                     \
     X(op_clip_grad)                                                                                \
+    X(op_clip_norm)                                                                                \
     X(op_clip_pow)                                                                                 \
     X(op_clip_pow_grad)                                                                            \
     X(op_compare_equal)                                                                            \

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -24,17 +25,75 @@
 
 #define VARS_MAX 64
 
+// Bounds: losses relative, final values of the tensor's largest.
+struct bounds {
+    const char *name;
+    double loss, final;
+};
+static const struct bounds usual = {NULL, 1e-5, 1e-4};
+// Paddle's own numbers move by 1.2e-4 and 4.4e-4 here when MKL takes other kernels (MKL_CBWR): the
+// powers of small gradients amplify the rounding of the products.
+static const struct bounds exceptions[] = {{"digits_ftrl_power", 3e-4, 1e-3}};
+
 // These must be among the cases that ran.
-static const char *const wanted_cases[] = {"digits_adam", "digits_momentum", "digits_sgd",
-                                           "mlp_digits", NULL};
+static const char *const wanted_cases[] = {"clip_global_norm",
+                                           "clip_global_norm_l2",
+                                           "clip_norm",
+                                           "clip_value",
+                                           "digits_adadelta",
+                                           "digits_adagrad",
+                                           "digits_adagrad_init",
+                                           "digits_adam",
+                                           "digits_adam_lazy",
+                                           "digits_adamax",
+                                           "digits_decayed_adagrad",
+                                           "digits_dpsgd",
+                                           "digits_ema",
+                                           "digits_ftrl",
+                                           "digits_ftrl_power",
+                                           "digits_lamb",
+                                           "digits_lars",
+                                           "digits_lookahead",
+                                           "digits_model_average",
+                                           "digits_momentum",
+                                           "digits_momentum_nesterov",
+                                           "digits_recompute",
+                                           "digits_rmsprop",
+                                           "digits_rmsprop_centered",
+                                           "digits_rmsprop_momentum",
+                                           "digits_sgd",
+                                           "dropout_downgrade_in_infer",
+                                           "dropout_upscale_in_train",
+                                           "fit_a_line",
+                                           "lenet_digits",
+                                           "lenet_digits_bn",
+                                           "lr_cosine",
+                                           "lr_exponential",
+                                           "lr_exponential_stair",
+                                           "lr_inverse_time",
+                                           "lr_natural_exp",
+                                           "lr_noam",
+                                           "lr_piecewise",
+                                           "lr_polynomial",
+                                           "lr_polynomial_cycle",
+                                           "lr_warmup",
+                                           "lr_warmup_cosine",
+                                           "mlp_digits",
+                                           "reg_l1",
+                                           "reg_l2",
+                                           "reg_per_param",
+                                           "word2vec",
+                                           NULL};
 
 struct training {
+    struct bounds bounds;
     const char *dir;
     struct program *startup, *main;
     struct scope *scope;
     struct executor *exe;
     json_t *json;
     bool ok;
+    bool skipped;   // it needs gradients as selected rows
 };
 
 static void compare_scope(struct training *t, const char *folder, double relative)
@@ -84,6 +143,19 @@ static size_t wanted_fetches(const struct training *t, const char *step, struct 
     return names->count;
 }
 
+static void compare_step(struct training *t, int step, double expected_loss,
+                         const struct executor_fetch *fetches, size_t count)
+{
+    double loss = (double)*tensor_f32(&fetches[count - 1].value->tensor);
+    char *name = mem_must_printf("step_%03d", step);
+    if (!(fabs(loss - expected_loss) <= fabs(expected_loss) * t->bounds.loss + 1e-7)) {
+        printf("%s: loss of step %d is %.9g, expected %.9g\n", t->dir, step, loss, expected_loss);
+        t->ok = false;
+    }
+    compare_fetches(t, name, fetches, count);
+    mem_free(name);
+}
+
 static void run_step(struct training *t, int step, double expected_loss)
 {
     struct err err = {0};
@@ -104,14 +176,14 @@ static void run_step(struct training *t, int step, double expected_loss)
     }
     size_t count = wanted_fetches(t, name, &fetch_names, fetches);
     assert_true(count <= VARS_MAX);
-    if (executor_run(t->exe, t->main, feeds, names.count, fetches, count, &err) < 0)
+    int rc = executor_run(t->exe, t->main, feeds, names.count, fetches, count, &err);
+    t->skipped = rc == SL_EUNSUPPORTED && strstr(err.text, "selected rows") != NULL;
+    if (t->skipped)
+        printf("%s\n", err.text);
+    else if (rc < 0)
         fail_msg("%s: %s", t->dir, err.text);
-    double loss = (double)*tensor_f32(&fetches[count - 1].value->tensor);
-    if (!(fabs(loss - expected_loss) <= fabs(expected_loss) * 1e-5 + 1e-7)) {
-        printf("%s: loss of step %d is %.9g, expected %.9g\n", t->dir, step, loss, expected_loss);
-        t->ok = false;
-    }
-    compare_fetches(t, name, fetches, count);
+    else
+        compare_step(t, step, expected_loss, fetches, count);
     for (size_t i = 0; i < names.count; i++)
         variable_deinit(&values[i]);
     str_list_deinit(&names);
@@ -132,14 +204,15 @@ static void train(struct training *t)
     assert_true(fsutil_read(path, 1 << 20, &text, &err) >= 0);
     struct str_list lines = {0};
     str_list_split(&lines, buf_text(&text), '\n');
-    for (size_t i = 0; i < lines.count; i++) {
+    for (size_t i = 0; i < lines.count && !t->skipped; i++) {
         double loss;
         if (lines.items[i][0] == '\0')
             continue;
         assert_true(str_parse_f64(lines.items[i], &loss));
         run_step(t, (int)i, loss);
     }
-    compare_scope(t, "final", 1e-4);
+    if (!t->skipped)
+        compare_scope(t, "final", t->bounds.final);
     str_list_deinit(&lines);
     buf_deinit(&text);
     mem_free(path);
@@ -149,7 +222,10 @@ static void train(struct training *t)
 static int run_case(const char *dir)
 {
     struct err err = {0};
-    struct training t = {.dir = dir, .ok = true};
+    struct training t = {.bounds = usual, .dir = dir, .ok = true};
+    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++)
+        if (str_ends_with(dir, exceptions[i].name))
+            t.bounds = exceptions[i];
     char *main_path = golden_path(dir, "main.pb", NULL),
          *startup_path = golden_path(dir, "startup.pb", NULL);
     char *json_path = golden_path(dir, "case.json", NULL);
@@ -162,7 +238,7 @@ static int run_case(const char *dir)
         t.scope = scope_new();
         t.exe = executor_new(t.scope, NULL, 0);
         train(&t);
-        result = t.ok;
+        result = t.skipped ? -1 : t.ok;
         executor_free(t.exe);
         scope_free(t.scope);
         json_decref(t.json);
