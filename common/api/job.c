@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "common/api/job_optimizer.h"
 #include "common/api/sluice.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -20,8 +21,6 @@
 
 static int check_options(const struct option_set *options, struct err *err);
 static int build_model(const struct option_set *options, struct job *job, struct err *err);
-static int make_optimizer(const struct option_set *options, const struct zoo_model *model,
-                          sl_optimizer **out, struct err *err);
 static void name_network(const struct zoo_network *network, struct job *job);
 static int load_programs(const struct option_set *options, struct job *job, struct err *err);
 static char *find_loss(const struct block *block);
@@ -94,10 +93,6 @@ static int build_model(const struct option_set *options, struct job *job, struct
     const char *hidden = option_is_set(options, "hidden") ? option_string(options, "hidden") : NULL;
     if (zoo_parse_hidden(model, hidden, &settings, &error) < 0)
         return err_set(err, SL_EUSAGE, "--hidden: %s", error.text);
-    sl_optimizer *optimizer = NULL;
-    int rc = make_optimizer(options, model, &optimizer, err);
-    if (rc < 0)
-        return rc;
 
     job->model = model;
     job->main = sl_program_new();
@@ -107,43 +102,20 @@ static int build_model(const struct option_set *options, struct job *job, struct
     sl_program_set_random_seed(job->startup, seed);
     sl_net *net = sl_net_new(job->main, job->startup);
     struct zoo_network network = {0};
+    sl_optimizer *optimizer = NULL;
     model->build(net, &settings, &network);
-    if (sl_net_error(net, NULL) == 0)
+    int rc = job_optimizer_make(options, model->default_optimizer, model->default_learning_rate,
+                                net, &optimizer, err);
+    if (rc == 0) {
         sl_minimize(net, optimizer, network.loss);
-    else
-        sl_optimizer_free(optimizer);
-    rc = sl_net_error(net, &error);
-    if (rc < 0)
-        err_set(err, rc, "--model %s: %s", model->name, error.text);
-    else
-        name_network(&network, job);
+        rc = sl_net_error(net, &error);
+        if (rc < 0)
+            err_set(err, rc, "--model %s: %s", model->name, error.text);
+        else
+            name_network(&network, job);
+    }
     sl_net_free(net);
     return rc < 0 ? rc : 0;
-}
-
-static int make_optimizer(const struct option_set *options, const struct zoo_model *model,
-                          sl_optimizer **out, struct err *err)
-{
-    bool named = option_is_set(options, "optimizer");
-    const char *name = named ? option_string(options, "optimizer") : model->default_optimizer;
-    double rate = option_is_set(options, "learning_rate") ? option_f64(options, "learning_rate")
-                                                          : model->default_learning_rate;
-    if (str_eq(name, "sgd")) {
-        *out = sl_sgd(rate);
-    } else if (str_eq(name, "momentum")) {
-        struct sl_momentum_options o = sl_momentum_defaults();
-        o.use_nesterov = option_bool(options, "use_nesterov");
-        *out = sl_momentum(rate, option_f64(options, "momentum"), &o);
-    } else if (str_eq(name, "adam")) {
-        struct sl_adam_options o = sl_adam_defaults();
-        o.beta1 = option_f64(options, "beta1");
-        o.beta2 = option_f64(options, "beta2");
-        o.epsilon = option_f64(options, "epsilon");
-        *out = sl_adam(rate, &o);
-    } else {
-        return err_set(err, SL_EUSAGE, "--optimizer %s: there are sgd, momentum and adam", name);
-    }
-    return 0;
 }
 
 static void name_network(const struct zoo_network *network, struct job *job)

@@ -20,8 +20,5 @@ void recognize_digits_build(sl_net *net, const struct zoo_options *options, stru
     for (size_t i = 0; i < options->hidden_count; i++)
         hidden = sl_fc(net, hidden, options->hidden[i], &relu);
     out->predict = sl_fc(net, hidden, 10, &softmax);
-    out->loss = sl_mean(net, sl_cross_entropy(net, out->predict, label));
-    out->metrics[0] = sl_accuracy(net, out->predict, label, 1);
-    out->metric_names[0] = "acc";
-    out->metrics_count = 1;
+    zoo_classify(net, label, out);
 }

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "common/zoo/fit_a_line.h"
+#include "common/zoo/image_classification.h"
+#include "common/zoo/lenet.h"
 #include "common/zoo/recognize_digits.h"
+#include "common/zoo/recommender.h"
 
 #define WIDTH_MAX 1000000
 
@@ -17,6 +20,16 @@ static const struct zoo_model models[] = {
      NULL, fit_a_line_build},
     {"recognize_digits", "perceptron 784 - hidden - 10 (MNIST, Fashion-MNIST)", ZOO_DATA_IDX,
      "adam", 0.001, "200,200", recognize_digits_build},
+    {"lenet", "two convolutions and pools, softmax (MNIST, Fashion-MNIST)", ZOO_DATA_IDX, "adam",
+     0.001, NULL, lenet_build},
+    {"lenet_bn", "lenet with batch_norm between the convolutions", ZOO_DATA_IDX, "adam", 0.001,
+     NULL, lenet_build_bn},
+    {"vgg", "small VGG: six convolutions with batch_norm, dropout", ZOO_DATA_IDX, "adam", 0.001,
+     NULL, image_classification_build_vgg},
+    {"resnet", "small ResNet: three basic blocks", ZOO_DATA_IDX, "momentum", 0.05, NULL,
+     image_classification_build_resnet},
+    {"recommender", "ratings from one id a feature", ZOO_DATA_FOLDERS, "sgd", 0.2, NULL,
+     recommender_build},
 };
 
 static int fail(struct sl_error *err, const char *model, const char *text, const char *why);
@@ -60,6 +73,14 @@ int zoo_parse_hidden(const struct zoo_model *model, const char *text, struct zoo
     memcpy(options->hidden, parsed.hidden, sizeof options->hidden);
     options->hidden_count = parsed.hidden_count;
     return 0;
+}
+
+void zoo_classify(sl_net *net, sl_var *label, struct zoo_network *out)
+{
+    out->loss = sl_mean(net, sl_cross_entropy(net, out->predict, label));
+    out->metrics[0] = sl_accuracy(net, out->predict, label, 1);
+    out->metric_names[0] = "acc";
+    out->metrics_count = 1;
 }
 
 static int fail(struct sl_error *err, const char *model, const char *text, const char *why)

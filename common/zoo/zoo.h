@@ -25,8 +25,8 @@ struct zoo_network {
     size_t metrics_count;
 };
 
-// Which reader feeds the model (see --data).
-enum zoo_data { ZOO_DATA_HOUSING, ZOO_DATA_IDX };
+// Which reader feeds the model (see --data); ZOO_DATA_FOLDERS: --feed_dir only.
+enum zoo_data { ZOO_DATA_HOUSING, ZOO_DATA_IDX, ZOO_DATA_FOLDERS };
 
 struct zoo_model {
     const char *name;
@@ -45,3 +45,6 @@ const struct zoo_model *zoo_at(size_t i);
 // "200,200" -> options->hidden. NULL takes the model's default. 0, or SL_ERR_INVALID with text.
 int zoo_parse_hidden(const struct zoo_model *model, const char *text, struct zoo_options *options,
                      struct sl_error *err);
+
+// For models of classes: loss mean(cross_entropy(predict, label)) and the metric acc.
+void zoo_classify(sl_net *net, sl_var *label, struct zoo_network *out);

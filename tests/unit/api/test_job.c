@@ -57,6 +57,41 @@ static void test_job_builds_a_zoo_model(void **state)
     job_deinit(&job);
 }
 
+static const char *first_op_with_rate(const struct job *job, const char **out_rate)
+{
+    const struct block *block = program_block(job->main, 0);
+    for (size_t i = 0; i < block->ops_count; i++) {
+        *out_rate = op_desc_input1(block->ops[i], "LearningRate");
+        if (*out_rate != NULL)
+            return block->ops[i]->type;
+    }
+    return "none";
+}
+
+static void test_job_options_shape_the_optimizer(void **state)
+{
+    (void)state;
+    const char *argv[] = {"t",          "--role",        "local",           "--model",
+                          "fit_a_line", "--optimizer",   "decayed_adagrad", "--rho",
+                          "0.5",        "--lr_schedule", "piecewise",       "--lr_boundaries",
+                          "5",          "--lr_values",   "0.1,0.01",        "--l2_decay",
+                          "0.25",       "--clip",        "value",           NULL};
+    struct job job;
+    struct err err = {0};
+    const char *rate;
+    if (build(OPTION_TRAINER | OPTION_LOCAL, argv, &job, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(first_op_with_rate(&job, &rate), "decayed_adagrad");
+    assert_string_equal(rate, "learning_rate");
+    assert_non_null(block_var(program_block(job.main, 0), "@LR_DECAY_COUNTER@"));
+    assert_non_null(block_var(program_block(job.main, 0), "clip_0.tmp_0"));
+    job_deinit(&job);
+    argv[14] = "0.1";
+    assert_int_equal(build(OPTION_TRAINER | OPTION_LOCAL, argv, &job, &err), SL_EUSAGE);
+    assert_non_null(strstr(err.text, "one number more"));
+    job_deinit(&job);
+}
+
 // A saved program says by itself what the zoo knows of its model.
 static void test_job_finds_loss_feeds_and_metrics_in_a_saved_program(void **state)
 {
@@ -137,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_job_builds_a_zoo_model),
+        cmocka_unit_test(test_job_options_shape_the_optimizer),
         cmocka_unit_test(test_job_finds_loss_feeds_and_metrics_in_a_saved_program),
         cmocka_unit_test(test_job_tells_servers_on_port_0_apart),
         cmocka_unit_test(test_job_refuses),
