@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random numbers that equal those of Paddle Fluid 1.8's CPU ops bit for bit.
 // The engine is Park and Miller's, x = 48271 x mod 2^31-1. A canonical number is (x - 1) / 2^31 in
-// float: 30 bits of one step are enough for the 24 of a float's mantissa; in double the second of two
-// steps is the high part, as in libstdc++. The normal distribution
+// float: 30 bits of one step are enough for the 24 of a float's mantissa; in double the second of
+// two steps is the high part, as in libstdc++. The normal distribution
 // is Marsaglia's polar method. The truncated normal maps a uniform number through the inverse error
 // function, for which Fluid uses the central rational formula of Wichura's algorithm AS 241 over
 // the whole range, evaluated in float; so does this file, since initial values must be the same.

@@ -2,7 +2,8 @@
 // On a server the slice map says what is wanted: parameters and states that live there, under the
 // slice's name, cut out of the file with the variable's full name. Gradients and temporaries, which
 // a server's programs also mark persistable, are no parameters and no states, so they are not
-// wanted; what only trainers use is, because trainers get it back from here. Elsewhere every saved variable of block 0 is wanted whole.
+// wanted; what only trainers use is, because trainers get it back from here. Elsewhere every saved
+// variable of block 0 is wanted whole.
 //
 // With a manifest everything is strict: a file must be listed and have the listed size. A plain
 // Fluid folder may have surplus bytes behind the data and may lack learning rates.

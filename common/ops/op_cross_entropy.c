@@ -55,11 +55,11 @@ static const struct op_slot_def grad_outputs[] = {{"X@GRAD", OP_SLOT_OPTIONAL}, 
         T y = LOG(x);                                                                              \
         return isinf(y) ? (T)(y > 0 ? 1e20 : -1e20) : y;                                           \
     }                                                                                              \
-    static void hard_forward_##S(T *y, T *match, const T *x, const struct labels *labels,       \
+    static void hard_forward_##S(T *y, T *match, const T *x, const struct labels *labels,          \
                                  int64_t rows)                                                     \
     {                                                                                              \
         for (int64_t row = 0; row < rows; row++) {                                                 \
-            int64_t label = labels_at(labels, row);                                                 \
+            int64_t label = labels_at(labels, row);                                                \
             bool ignored = label == labels->ignore_index;                                          \
             T p = ignored ? 0 : x[row * labels->classes + label];                                  \
             y[row] = ignored ? 0 : -tolerable_log_##S(p);                                          \
@@ -69,11 +69,11 @@ static const struct op_slot_def grad_outputs[] = {{"X@GRAD", OP_SLOT_OPTIONAL}, 
     }                                                                                              \
     /* p is X [rows,classes], or MatchX [rows] when matched */                                     \
     static void hard_backward_##S(T *dx, const T *p, bool matched, const T *dy,                    \
-                                  const struct labels *labels, int64_t rows)                    \
+                                  const struct labels *labels, int64_t rows)                       \
     {                                                                                              \
         memset(dx, 0, (size_t)(rows * labels->classes) * sizeof *dx);                              \
         for (int64_t row = 0; row < rows; row++) {                                                 \
-            int64_t label = labels_at(labels, row);                                                 \
+            int64_t label = labels_at(labels, row);                                                \
             int64_t at = row * labels->classes + label;                                            \
             if (label != labels->ignore_index)                                                     \
                 dx[at] = -dy[row] / p[matched ? row : at];                                         \

@@ -102,8 +102,9 @@ enum round_phase round_advance(struct round *round);
 int round_commit_step(struct round *round, int trainer, uint64_t incarnation, uint64_t step,
                       enum round_decision decision, const void *content, size_t bytes,
                       struct err *err);
-// The stage of the second phase whose decision is awaited, from 0; round_advance goes to the next one
-// (whose partials are then to be sent) until the last, or until a decision says otherwise than apply.
+// The stage of the second phase whose decision is awaited, from 0; round_advance goes to the next
+// one (whose partials are then to be sent) until the last, or until a decision says otherwise than
+// apply.
 int round_stage(const struct round *round);
 enum round_decision round_decision(const struct round *round);
 const void *round_decision_content(const struct round *round, size_t *out_bytes);
