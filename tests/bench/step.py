@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time of one training step, beside Paddle 1.8.5's in the same run.
 
-    python3 tests/bench/step.py [--build DIR] [--rounds N] [--steps N] [--json FILE]
+    python3 tests/bench/step.py [--build DIR] [--rounds N] [--only NAME,...] [--json FILE]
 
-The MLP 784-200-200-10, batch 64, SGD, one compute thread a process: one process, and 2 servers with
-2 trainers in sync mode, all on this machine. Rivals take turns; a number is the median over rounds
-of the median step of a round. Paddle runs where SLUICE_PADDLE_PYTHON names a Python that has it;
-else its column says so.
+Batch 64, one compute thread a process. One process: the MLP 784-200-200-10 with SGD, LeNet with 20
+and 50 filters and a smaller one with 6 and 8, and a ResNet of three basic blocks on 32 x 32 images,
+with Momentum. And the MLP on 2 servers with 2 trainers in sync mode, all on this machine. Rivals
+take turns; a number is the median over rounds of the median step of a round.
+
+Paddle runs where SLUICE_PADDLE_PYTHON names a Python that has it: it writes the programs and the
+batches once, and both run those. Without it the zoo's models are timed alone.
 """
 
 import argparse
@@ -25,95 +28,110 @@ sys.path.insert(0, os.path.join(ROOT, 'tests', 'integration'))
 import cluster as cluster_module  # noqa: E402
 import images  # noqa: E402
 
-MODEL = [
-    '--model',
-    'recognize_digits',
-    '--hidden',
-    '200,200',
-    '--optimizer',
-    'sgd',
-    '--learning_rate',
-    '0.01',
-]
-BATCH = ['--batch_size', '64', '--progress', 'off']
-WARM_UP = 20
+WARM_UP = 10
+BATCHES = 20
 ONE_THREAD = {
     'OMP_NUM_THREADS': '1',
     'MKL_NUM_THREADS': '1',
     'OPENBLAS_NUM_THREADS': '1',
     'CPU_NUM': '1',
 }
+MLP = ['--model', 'recognize_digits', '--hidden', '200,200', '--optimizer', 'sgd']
+MLP += ['--learning_rate', '0.01']
+# name: what it is, timed steps of a round, the zoo's flags for when Paddle exports nothing
+LOCAL = {
+    'mlp': ('MLP 784-200-200-10', 200, MLP),
+    'lenet': ('LeNet 20, 50', 60, ['--model', 'lenet', '--optimizer', 'momentum']),
+    'lenet_small': ('LeNet 6, 8', 120, None),
+    'resnet': ('ResNet 16, 32, 64', 20, ['--model', 'resnet']),
+}
+MLP_2X2 = 'mlp_2x2'
+STEPS_2X2 = 200
 
 
-def median_ms(path):
-    return statistics.median(line['ms'] for line in cluster_module.report(path)[WARM_UP:])
+class Bench(object):
+    def __init__(self, build, work, python):
+        self.build, self.work, self.python = os.path.abspath(build), work, python
+        self.data = images.write(os.path.join(work, 'images'), train=64 * 50, test=64)
 
+    def export(self, name):
+        """Programs and batches of a network, written by Paddle; feed_dir wants a folder a step."""
+        folder = os.path.join(self.work, name)
+        os.mkdir(folder)
+        self.paddle('export', name, folder)
+        feed = os.path.join(folder, 'feed')
+        for step in range(BATCHES, WARM_UP + LOCAL[name][1]):
+            made = os.path.join(feed, 'step_%03d' % step)
+            os.mkdir(made)
+            for var in ('img', 'label'):
+                os.link(os.path.join(feed, 'step_%03d' % (step % BATCHES), var), made + '/' + var)
 
-def ours_local(made, data, steps, work):
-    code, text = made.run(
-        'trainer',
-        '--role',
-        'local',
-        *MODEL,
-        *BATCH,
-        '--data',
-        data,
-        '--steps',
-        steps,
-        '--report',
-        work + '/report',
-        '--summary',
-        work + '/summary'
-    )
-    assert code == 0, text
-    return (
-        median_ms(work + '/report'),
-        cluster_module.summary(work + '/summary')['seconds'] * 1e3 / steps,
-    )
-
-
-def ours_2x2(made, data, steps, work):
-    servers = made.servers(2, 2, *MODEL)
-    trainers = [
-        made.trainer(
-            i,
-            servers,
-            2,
-            *MODEL,
-            *BATCH,
-            '--data',
-            data,
-            '--steps',
-            steps,
-            '--report',
-            '%s/report_%d' % (work, i),
-            '--summary',
-            '%s/summary_%d' % (work, i)
+    def paddle(self, *args):
+        done = subprocess.run(
+            [self.python, os.path.join(HERE, 'step_paddle.py')] + [str(a) for a in args],
+            env=dict(os.environ, **ONE_THREAD),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=600,
         )
-        for i in range(2)
-    ]
-    made.finish(trainers + servers, 300)
-    return (
-        max(median_ms('%s/report_%d' % (work, i)) for i in range(2)),
-        max(cluster_module.summary('%s/summary_%d' % (work, i))['seconds'] for i in range(2))
-        * 1e3
-        / steps,
-    )
+        if done.returncode != 0:
+            raise SystemExit('Paddle failed:\n' + done.stderr.decode()[-2000:])
+        return done.stdout.decode()
 
+    def paddle_ms(self, mode, name, steps):
+        """Median step of Paddle, in ms."""
+        for line in self.paddle(mode, name, WARM_UP + steps, WARM_UP).splitlines():
+            if line.startswith('STEP_MS '):
+                return float(line.split()[1])
+        raise SystemExit('Paddle told no time')
 
-def paddle(python, mode, steps):
-    """Median step of Paddle, in ms."""
-    done = subprocess.run(
-        [python, os.path.join(HERE, 'step_paddle.py'), mode, str(steps), str(WARM_UP)],
-        env=dict(os.environ, **ONE_THREAD),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=600,
-    )
-    for line in done.stdout.decode().splitlines():
-        if line.startswith('STEP_MS '):
-            return float(line.split()[1])
-    raise SystemExit('Paddle failed:\n' + done.stderr.decode()[-2000:])
+    def cluster(self):
+        return cluster_module.Cluster(self.build, self.work, ONE_THREAD)
+
+    def told(self, tag):
+        """Flags that make a process tell its times, and what reads them: (step, loop) in ms."""
+        report = os.path.join(self.work, 'report_' + tag)
+        summary = os.path.join(self.work, 'summary_' + tag)
+
+        def times():
+            lines = cluster_module.report(report)
+            step = statistics.median(line['ms'] for line in lines[WARM_UP:])
+            return step, cluster_module.summary(summary)['seconds'] * 1e3 / len(lines)
+
+        return ['--report', report, '--summary', summary, '--progress', 'off'], times
+
+    def local(self, name):
+        folder = os.path.join(self.work, name)
+        if self.python:
+            with open(os.path.join(folder, 'facts.json')) as handle:
+                loss = json.load(handle)['loss']
+            flags = ['--main_program', folder + '/main.pb', '--loss', loss]
+            flags += ['--startup_program', folder + '/startup.pb', '--feed_dir', folder + '/feed']
+        else:
+            flags = LOCAL[name][2] + ['--data', self.data, '--batch_size', '64']
+        tell, times = self.told('local')
+        made = self.cluster()
+        try:
+            code, text = made.run(
+                'trainer', '--role', 'local', *flags, '--steps', WARM_UP + LOCAL[name][1], *tell
+            )
+            assert code == 0, text
+        finally:
+            made.end()
+        return times()
+
+    def mlp_2x2(self):
+        made = self.cluster()
+        try:
+            servers = made.servers(2, 2, *MLP)
+            tells = [self.told(str(i)) for i in range(2)]
+            flags = MLP + ['--batch_size', '64', '--data', self.data]
+            flags += ['--steps', WARM_UP + STEPS_2X2]
+            trainers = [made.trainer(i, servers, 2, *flags, *tells[i][0]) for i in range(2)]
+            made.finish(trainers + servers, 300)
+            return tuple(max(pair) for pair in zip(*(times() for _, times in tells)))
+        finally:
+            made.end()
 
 
 def main():
@@ -124,47 +142,71 @@ def main():
         '--build', default=os.environ.get('SLUICE_BUILD', os.path.join(ROOT, 'build'))
     )
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--steps', type=int, default=200)
+    parser.add_argument('--only', help='some of: %s' % ', '.join(list(LOCAL) + [MLP_2X2]))
     parser.add_argument('--json')
     args = parser.parse_args()
     python = os.environ.get('SLUICE_PADDLE_PYTHON')
-    found = {
-        'local': {'ours': [], 'loop': [], 'paddle': []},
-        '2x2': {'ours': [], 'loop': [], 'paddle': []},
-    }
+    names = args.only.split(',') if args.only else list(LOCAL) + [MLP_2X2]
+    if not python:
+        names = [name for name in names if name == MLP_2X2 or LOCAL[name][2]]
+    found = dict((name, {'ours': [], 'loop': [], 'paddle': []}) for name in names)
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as work:
-        data = images.write(os.path.join(work, 'images'), train=64 * 100, test=64)
+        bench = Bench(args.build, work, python)
+        for name in names if python else []:
+            if name != MLP_2X2:
+                bench.export(name)
         for _ in range(args.rounds):
-            for mode, run in (('local', ours_local), ('2x2', ours_2x2)):
-                made = cluster_module.Cluster(os.path.abspath(args.build), work, ONE_THREAD)
-                try:
-                    step, loop = run(made, data, args.steps, work)
-                finally:
-                    made.end()
-                found[mode]['ours'].append(step)
-                found[mode]['loop'].append(loop)
-                if python:
-                    found[mode]['paddle'].append(paddle(python, mode, args.steps))
-    show(found, python, args)
+            for name in names:
+                step, loop = bench.mlp_2x2() if name == MLP_2X2 else bench.local(name)
+                found[name]['ours'].append(step)
+                found[name]['loop'].append(loop)
+                if not python:
+                    continue
+                theirs = (
+                    bench.paddle_ms('2x2', 'mlp', STEPS_2X2)
+                    if name == MLP_2X2
+                    else bench.paddle_ms('local', os.path.join(work, name), LOCAL[name][1])
+                )
+                found[name]['paddle'].append(theirs)
+    show(found, python, load, args)
 
 
-def show(found, python, args):
+def processor():
+    with open('/proc/cpuinfo') as handle:
+        for line in handle:
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.machine()
+
+
+def show(found, python, load, args):
     print(
-        'MLP 784-200-200-10, batch 64, SGD; %d rounds of %d steps; %d cores, Linux %s, load %.1f'
-        % (args.rounds, args.steps, os.cpu_count(), platform.release(), os.getloadavg()[0])
-    )
-    print('%-8s %14s %14s %16s %14s' % ('', 'step ms', '(least)', 'whole loop ms', 'Paddle 1.8.5'))
-    for mode, times in found.items():
-        ours = statistics.median(times['ours'])
-        if python:
-            theirs = statistics.median(times['paddle'])
-            rival = '%.2f ms, ours is %.2f of it' % (theirs, ours / theirs)
-        else:
-            rival = 'not installed (SLUICE_PADDLE_PYTHON)'
-        print(
-            '%-8s %14.2f %14.2f %16.2f   %s'
-            % (mode, ours, min(times['ours']), statistics.median(times['loop']), rival)
+        'batch 64, one thread a process; %d rounds; %s, %d cores, Linux %s, load %.1f at the '
+        'beginning and %.1f at the end'
+        % (
+            args.rounds,
+            processor(),
+            os.cpu_count(),
+            platform.release(),
+            load,
+            os.getloadavg()[0],
         )
+    )
+    row = '| %-26s | %8s | %8s | %8s | %12s | %5s |'
+    print(row % ('', 'step ms', 'least', 'loop ms', 'Paddle 1.8.5', 'ratio'))
+    print('|---|---|---|---|---|---|')
+    for name, times in found.items():
+        title = 'MLP, 2 servers, 2 trainers' if name == MLP_2X2 else LOCAL[name][0]
+        ours = statistics.median(times['ours'])
+        theirs, ratio = 'not here', ''
+        if python:
+            theirs = '%.2f' % statistics.median(times['paddle'])
+            ratio = '%.2f' % statistics.median(
+                a / b for a, b in zip(times['ours'], times['paddle'])
+            )
+        numbers = (ours, min(times['ours']), statistics.median(times['loop']))
+        print(row % ((title,) + tuple('%.2f' % n for n in numbers) + (theirs, ratio)))
     if args.json:
         with open(args.json, 'w') as handle:
             json.dump(found, handle, indent=1)

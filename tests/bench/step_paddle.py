@@ -1,57 +1,164 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rival of step.py: the same network in Paddle 1.8.5 (its Python runs this file).
+"""The rival of step.py: the same programs in Paddle 1.8.5 (its Python runs this file).
 
-python step_paddle.py local|2x2 STEPS WARM_UP      prints STEP_MS <median>
+python step_paddle.py export NETWORK FOLDER                   writes main.pb, startup.pb, feed/
+python step_paddle.py local FOLDER STEPS WARM_UP              both print STEP_MS <median>
+python step_paddle.py 2x2 NETWORK STEPS WARM_UP
 """
 
 import json
+import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 
 import numpy as np
 
+BATCH = 64
+BATCHES = 20   # different ones; steps go round them
 
-def network(fluid):
+
+def classify(fluid, predict):
+    label = fluid.layers.data('label', [1], dtype='int64')
+    loss = fluid.layers.mean(fluid.layers.cross_entropy(predict, label))
+    fluid.layers.accuracy(predict, label)
+    return loss
+
+
+def mlp(fluid):
+    img = fluid.layers.data('img', [784])
+    hidden = fluid.layers.fc(fluid.layers.fc(img, 200, act='relu'), 200, act='relu')
+    loss = classify(fluid, fluid.layers.fc(hidden, 10, act='softmax'))
+    fluid.optimizer.SGD(0.01).minimize(loss)
+    return [784], loss
+
+
+def lenet(filters):
+    def make(fluid):
+        x = fluid.layers.data('img', [1, 28, 28])
+        for count in filters:
+            x = fluid.nets.simple_img_conv_pool(
+                input=x, filter_size=5, num_filters=count, pool_size=2, pool_stride=2, act='relu'
+            )
+        loss = classify(fluid, fluid.layers.fc(x, 10, act='softmax'))
+        fluid.optimizer.Momentum(0.01, 0.9).minimize(loss)
+        return [1, 28, 28], loss
+
+    return make
+
+
+def resnet(fluid):
+    """Three stages of one basic block each on 32 x 32 images: the smallest of the book's chapter
+    on image classification."""
+
+    def conv_bn(x, filters, size, stride, act):
+        x = fluid.layers.conv2d(x, filters, size, stride, (size - 1) // 2, bias_attr=False)
+        return fluid.layers.batch_norm(x, act=act)
+
+    x = conv_bn(fluid.layers.data('img', [3, 32, 32]), 16, 3, 1, 'relu')
+    channels = 16
+    for filters, stride in ((16, 1), (32, 2), (64, 2)):
+        inner = conv_bn(conv_bn(x, filters, 3, stride, 'relu'), filters, 3, 1, None)
+        around = x if filters == channels else conv_bn(x, filters, 1, stride, None)
+        x = fluid.layers.elementwise_add(inner, around, act='relu')
+        channels = filters
+    x = fluid.layers.pool2d(x, pool_type='avg', global_pooling=True)
+    loss = classify(fluid, fluid.layers.fc(x, 10, act='softmax'))
+    fluid.optimizer.Momentum(0.01, 0.9).minimize(loss)
+    return [3, 32, 32], loss
+
+
+NETWORKS = {
+    'mlp': mlp,
+    'lenet': lenet((20, 50)),
+    'lenet_small': lenet((6, 8)),
+    'resnet': resnet,
+}
+
+
+def network(fluid, name):
     main, startup = fluid.Program(), fluid.Program()
     main.random_seed = startup.random_seed = 1
     with fluid.program_guard(main, startup):
-        img = fluid.layers.data('img', [784])
-        label = fluid.layers.data('label', [1], 'int64')
-        hidden = fluid.layers.fc(fluid.layers.fc(img, 200, act='relu'), 200, act='relu')
-        predict = fluid.layers.fc(hidden, 10, act='softmax')
-        loss = fluid.layers.mean(fluid.layers.cross_entropy(predict, label))
-        accuracy = fluid.layers.accuracy(predict, label)
-        fluid.optimizer.SGD(0.01).minimize(loss)
-    return main, startup, [loss.name, accuracy.name]
+        shape, loss = NETWORKS[name](fluid)
+    return main, startup, shape, loss.name
 
 
-def steps_of(exe, program, fetch, count):
+def batches(shape):
     rng = np.random.RandomState(1)
-    feeds = [
+    return [
         {
-            'img': rng.uniform(-1, 1, (64, 784)).astype('float32'),
-            'label': rng.randint(0, 10, (64, 1)),
+            'img': rng.uniform(-1, 1, [BATCH] + shape).astype('float32'),
+            'label': rng.randint(0, 10, (BATCH, 1)),
         }
-        for _ in range(20)
+        for _ in range(BATCHES)
     ]
+
+
+def write_tensor(path, value):
+    """A LoDTensor file: version, LoD levels, version, length of TensorDesc, TensorDesc, data."""
+    number = {'float32': 5, 'int64': 3}[str(value.dtype)]
+    desc = bytearray([0x08, number])
+    for side in value.shape:
+        desc.append(0x10)
+        while side > 0x7F:
+            desc.append(side & 0x7F | 0x80)
+            side >>= 7
+        desc.append(side)
+    with open(path, 'wb') as handle:
+        handle.write(struct.pack('<IQIi', 0, 0, 0, len(desc)) + bytes(desc) + value.tobytes())
+
+
+def export(name, folder):
+    import paddle.fluid as fluid
+
+    main, startup, shape, loss = network(fluid, name)
+    for program, path in ((main, 'main.pb'), (startup, 'startup.pb')):
+        with open(os.path.join(folder, path), 'wb') as handle:
+            handle.write(program.desc.serialize_to_string())
+    for i, feed in enumerate(batches(shape)):
+        step = os.path.join(folder, 'feed', 'step_%03d' % i)
+        os.makedirs(step)
+        for key, value in feed.items():
+            write_tensor(os.path.join(step, key), value)
+    with open(os.path.join(folder, 'facts.json'), 'w') as handle:
+        json.dump({'shape': shape, 'loss': loss}, handle)
+
+
+def steps_of(exe, program, shape, loss, count):
+    feeds = batches(shape)
     times = []
     for i in range(count):
         begun = time.perf_counter()
-        exe.run(program, feed=feeds[i % 20], fetch_list=fetch)
+        exe.run(program, feed=feeds[i % BATCHES], fetch_list=[loss])
         times.append((time.perf_counter() - begun) * 1e3)
     return times
+
+
+def local(spec):
+    """The exported programs, as step.py runs them."""
+    import paddle.fluid as fluid
+
+    exe = fluid.Executor(fluid.CPUPlace())
+    programs = []
+    for path in ('startup.pb', 'main.pb'):
+        with open(os.path.join(spec['network'], path), 'rb') as handle:
+            programs.append(fluid.Program.parse_from_string(handle.read()))
+    with open(os.path.join(spec['network'], 'facts.json')) as handle:
+        facts = json.load(handle)
+    exe.run(programs[0])
+    return steps_of(exe, programs[1], facts['shape'], facts['loss'], spec['steps'])
 
 
 def worker(spec):
     import paddle.fluid as fluid
 
-    main, startup, fetch = network(fluid)
-    exe = fluid.Executor(fluid.CPUPlace())
     if spec['role'] == 'local':
-        exe.run(startup)
-        return steps_of(exe, main, fetch, spec['steps'])
+        return local(spec)
+    main, startup, shape, loss = network(fluid, spec['network'])
+    exe = fluid.Executor(fluid.CPUPlace())
     config = fluid.DistributeTranspilerConfig()
     transpiler = fluid.DistributeTranspiler(config=config)
     endpoint = spec['endpoints'][spec['id']]
@@ -71,7 +178,7 @@ def worker(spec):
         return []
     program = transpiler.get_trainer_program()
     exe.run(startup)
-    times = steps_of(exe, program, fetch, spec['steps'])
+    times = steps_of(exe, program, shape, loss, spec['steps'])
     exe.close()
     return times
 
@@ -90,7 +197,10 @@ def main():
     if sys.argv[1] == 'worker':
         print('TIMES ' + json.dumps(worker(json.loads(sys.argv[2]))))
         return
-    mode, steps, warm_up = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if sys.argv[1] == 'export':
+        export(sys.argv[2], sys.argv[3])
+        return
+    mode, name, steps, warm_up = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     roles = (
         [('local', 0)]
         if mode == 'local'
@@ -99,7 +209,13 @@ def main():
     endpoints = ['127.0.0.1:%d' % port for port in free_ports(2)]
     running = []
     for role, number in roles:
-        spec = {'role': role, 'id': number, 'steps': steps, 'endpoints': endpoints}
+        spec = {
+            'role': role,
+            'id': number,
+            'network': name,
+            'steps': steps,
+            'endpoints': endpoints,
+        }
         running.append(
             (
                 role,
