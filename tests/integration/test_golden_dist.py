@@ -14,9 +14,12 @@ RUN = [
     'digits_sgd',
     'digits_momentum',
     'digits_adam',
+    'digits_adagrad',
+    'digits_rmsprop',
     'lr_exponential',
     'lr_piecewise',
     'reg_l2',
+    'word2vec',
 ]
 RESUME = ['fit_a_line_synthetic', 'fit_a_line', 'digits_momentum', 'digits_adam', 'lr_piecewise']
 COUNTER = '@LR_DECAY_COUNTER@'
