@@ -177,7 +177,8 @@ static struct op_runner *make_loss(const char *type, const char *x, const char *
 static void test_losses_refuse_bad_inputs(void **state)
 {
     (void)state;
-    static const double values[] = {0.5, 0.25, 1, 0.75, 2, 0.5}, nan_value[] = {NAN, 0, 0, 0, 0, 0, 0};
+    static const double values[] = {0.5, 0.25, 1, 0.75, 2, 0.5},
+                        nan_value[] = {NAN, 0, 0, 0, 0, 0, 0};
     expect_refused(make_loss("bce_loss", "X", "Label", "Out", D(2, 3), D(2, 3), values), SL_EINVAL,
                    "X is 2 at element 4");
     expect_refused(make_loss("bce_loss", "X", "Label", "Out", D(2, 3), D(2, 3), nan_value),
