@@ -49,7 +49,8 @@ sl_transpiler *sl_transpiler_new(const struct sl_transpiler_config *config)
                                            .enable_dc_asgd = c->enable_dc_asgd,
                                            .half_async = c->half_async,
                                            .fluid_exact = c->fluid_exact,
-                                           .init_whole = c->init_whole};
+                                           .init_whole = c->init_whole,
+                                           .clip_merged = c->clip_merged};
     return t;
 }
 

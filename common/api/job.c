@@ -242,6 +242,7 @@ static int distribute(const struct option_set *options, struct job *job, struct 
     config.slice_var_up = option_bool(options, "slice_var_up");
     config.min_block_size = option_int(options, "min_block_size");
     config.init_whole = str_eq(option_string(options, "init"), "whole");
+    config.clip_merged = option_bool(options, "clip_merged");
     int rc =
         transpiler_split_parse(option_string(options, "split_method"), &config.split_method, err);
     if (rc < 0)

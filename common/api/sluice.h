@@ -292,6 +292,7 @@ struct sl_transpiler_config {
     bool half_async;
     bool fluid_exact;   // 1.8.5's text even where that cannot run
     bool init_whole;    // cut parameters begin as on one machine (Fluid draws each piece anew)
+    bool clip_merged;   // servers clip the merged gradient; else each trainer clips its own
 };
 SL_API struct sl_transpiler_config sl_transpiler_config_defaults(void);
 

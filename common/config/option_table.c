@@ -148,6 +148,8 @@ const struct option_row option_table[] = {
     {"init", OPTION_CHOICE, P | T | X, "fluid", "fluid|whole", 0, 0, "distribute", NULL, "HOW",
      "initial values of cut parameters: fluid draws each piece with the same seed, whole takes "
      "the pieces of what one machine begins with"},
+    {"clip_merged", OPTION_BOOL, P | T | X, "false", NULL, 0, 0, "distribute", NULL, NULL,
+     "clip the merged gradient, as one process would, instead of each trainer its own"},
     {"enable_dc_asgd", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,
      "asynchronous mode: compensate delayed gradients"},
     {"half_async", OPTION_BOOL, X, "false", NULL, 0, 0, "distribute", NULL, NULL,

@@ -14,8 +14,14 @@
 
 #define WHOLE_NORMS_INPUT "WholeNorms"
 #define WHOLE_NORMS_OUTPUT "PartNorms"
-#define WHOLE_NORMS_IN_SLOT {WHOLE_NORMS_INPUT, OP_SLOT_OPTIONAL}
-#define WHOLE_NORMS_OUT_SLOT {WHOLE_NORMS_OUTPUT, OP_SLOT_OPTIONAL}
+#define WHOLE_NORMS_IN_SLOT                                                                        \
+    {                                                                                              \
+        WHOLE_NORMS_INPUT, OP_SLOT_OPTIONAL                                                        \
+    }
+#define WHOLE_NORMS_OUT_SLOT                                                                       \
+    {                                                                                              \
+        WHOLE_NORMS_OUTPUT, OP_SLOT_OPTIONAL                                                       \
+    }
 
 // squares[2]: the op's own sums in, those to be used out. in, out: indices of the slots.
 int whole_norms_settle(const struct op_ctx *ctx, int in, int out, double squares[2]);

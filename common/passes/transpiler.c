@@ -13,7 +13,7 @@
 static int check_config(const struct transpiler_config *config, const struct transpiler_job *job,
                         struct err *err);
 static int read_endpoints(const char *text, struct str_list *out, struct err *err);
-static int check_main(const struct program *main, struct err *err);
+static int check_main(const struct program *main, bool exact, struct err *err);
 
 struct transpiler_config transpiler_config_default(void)
 {
@@ -44,7 +44,7 @@ int transpiler_new(const struct transpiler_config *config, const struct transpil
     config = config ? config : &defaults;
     int rc = check_config(config, job, err);
     if (rc == 0)
-        rc = check_main(main, err);
+        rc = check_main(main, config->fluid_exact, err);
     if (rc < 0)
         return rc;
     struct transpiler *t = MEM_NEW(struct transpiler);
@@ -99,6 +99,9 @@ static int check_config(const struct transpiler_config *config, const struct tra
                        job->trainers);
     if (config->enable_dc_asgd && job->sync_mode)
         return err_set(err, SL_EINVAL, "transpiler: enable_dc_asgd needs sync_mode false");
+    if (config->clip_merged && (!job->sync_mode || config->fluid_exact))
+        return err_set(err, SL_EINVAL,
+                       "transpiler: clip_merged needs sync_mode, and Fluid has no text for it");
     if (config->runtime_split_send_recv && (config->sync_mode || job->sync_mode))
         return err_set(err, SL_EINVAL, "transpiler: runtime_split_send_recv needs sync_mode false");
     return 0;
@@ -122,8 +125,8 @@ static int read_endpoints(const char *text, struct str_list *out, struct err *er
     return 0;
 }
 
-// What has been transpiled already, sparse tables and Lamb are refused.
-static int check_main(const struct program *main, struct err *err)
+// What has been transpiled already and sparse tables are refused.
+static int check_main(const struct program *main, bool exact, struct err *err)
 {
     const struct block *block = program_block(main, 0);
     for (size_t i = 0; i < block->ops_count; i++) {
@@ -134,10 +137,10 @@ static int check_main(const struct program *main, struct err *err)
                 err, SL_EINVAL,
                 "transpiler: block 0 op %zu `%s`: the program has been transpiled already", i,
                 op->type);
-        if (str_eq(op->type, "lamb"))
+        if (str_eq(op->type, "lamb") && exact)
             return err_set(err, SL_EUNSUPPORTED,
-                           "transpiler: block 0 op %zu `lamb`: it needs norms of whole parameters, "
-                           "which servers do not exchange yet",
+                           "transpiler: block 0 op %zu `lamb`: Fluid 1.8.5 refuses it "
+                           "(fluid_exact)",
                            i);
         const struct attr *sparse = op_desc_attr(op, "is_sparse");
         bool lookup = str_starts_with(op->type, "lookup_table") || str_eq(op->type, "nce");

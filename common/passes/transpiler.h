@@ -37,6 +37,8 @@ struct transpiler_config {
     bool fluid_exact;
     bool init_whole;   // servers begin with pieces of one machine's initial values, not as Fluid
                        // with pieces that are each drawn with the same seed
+    bool clip_merged;   // the servers clip the merged gradient, so that N trainers equal one
+                        // process; else each trainer clips its own before it sends. Sync mode only
 };
 struct transpiler_config transpiler_config_default(void);
 // "RoundRobin" or "HashName".

@@ -30,11 +30,16 @@ int transpiler_plan_make(struct transpiler *t, struct err *err)
         t->main->random_seed = infer_seed(t->startup);
     if (!t->config.fluid_exact)
         find_trainer_ops(t);
+    if (t->config.clip_merged)
+        transpiler_clip_take(t);
     int rc = find_pairs(t, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < t->count; i++)
         cut(t, &t->pairs[i]);
+    rc = transpiler_clip_judge(t, err);
+    if (rc < 0)
+        return rc;
     deal(t);
     return transpiler_slices_make(t, err);
 }
@@ -53,6 +58,7 @@ void transpiler_plan_deinit(struct transpiler *t)
     mem_free(t->pairs);
     mem_free(t->send_order);
     mem_free(t->on_trainer);
+    mem_free(t->clips);
 }
 
 bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op)
@@ -145,6 +151,8 @@ void transpiler_plan_server_only(const struct transpiler *t, struct str_list *ou
                            transpiler_plan_role_var(block->ops[i], k) != NULL;
              k++)
             map_set(&kept, transpiler_plan_role_var(block->ops[i], k), &kept);
+    for (size_t i = 0; i < t->count; i++)
+        map_set(&kept, t->pairs[i].grad, &kept);
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
         for (size_t s = 0; transpiler_plan_is_optimize(t, i) && s < op->inputs_count; s++) {
@@ -351,7 +359,7 @@ static int find_pairs(struct transpiler *t, struct err *err)
             continue;
         if (transpiler_plan_pair_of_param(t, param) != NULL)
             continue;
-        int rc = add_pair(t, param, grad, err);
+        int rc = add_pair(t, param, transpiler_clip_source(t, grad), err);
         if (rc < 0)
             return err_prefix(err, "transpiler: block 0 op %zu `%s`", i, op->type);
     }

@@ -27,6 +27,14 @@ struct transpiler_pair {
     size_t count;
 };
 
+// What becomes of an operator that clips merged gradients (transpiler_clip.c).
+enum transpiler_clip {
+    TRANSPILER_CLIP_NONE,    // it is none
+    TRANSPILER_CLIP_PIECE,   // gradient to gradient, on every piece
+    TRANSPILER_CLIP_ADD,     // gradient to a sum, whose parts the servers add up
+    TRANSPILER_CLIP_SUMS,    // sums only, once on every server
+};
+
 struct transpiler {
     struct transpiler_config config;
     int trainers;
@@ -38,12 +46,19 @@ struct transpiler {
     size_t count;
     size_t *send_order;   // indices of pairs: the order of dealing and sending
     bool *on_trainer;     // per operator of block 0: an optimize operator that the trainer keeps
+    enum transpiler_clip *clips;   // per operator of block 0; NULL unless clip_merged
     struct slice_map slices;
 };
 
 int transpiler_plan_make(struct transpiler *t, struct err *err);
 int transpiler_slices_make(struct transpiler *t, struct err *err);   // t->slices, at its end
 void transpiler_plan_deinit(struct transpiler *t);
+// clip_merged: the operators that on_trainer lists become clips; then, with the pairs known, their
+// kinds. SL_EUNSUPPORTED for one that cannot run on pieces.
+void transpiler_clip_take(struct transpiler *t);
+int transpiler_clip_judge(struct transpiler *t, struct err *err);
+// The gradient of the backward pass that grad was made of.
+const char *transpiler_clip_source(const struct transpiler *t, const char *grad);
 
 // Operators of block 0 by what becomes of them.
 bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op);   // runs on the servers

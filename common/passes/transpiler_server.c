@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A server's program. Block 0 declares what the server holds and has one operator, listen_and_serv.
 // The learning-rate schedule (if any) is the first of the optimize blocks, then one block a slice:
-// sum over the trainers in ascending id, scale by 1/trainers, regularizer, update.
+// sum over the trainers in ascending id, scale by 1/trainers, regularizer, update. With clip_merged
+// the clip comes in between; what it does with sums over all gradients is a block of its own, which
+// listen_and_serv names beside the sums themselves (ours, Fluid has no such attributes).
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -19,7 +21,7 @@ struct writer {
     struct str_list grad_to_block;
     int64_t *blocks;   // optimize_blocks
     size_t blocks_count, blocks_cap;
-    int lr_block;
+    int lr_block, clip_block;
     size_t dc_outputs;   // tmp_dc_output_N made so far
 };
 
@@ -29,13 +31,18 @@ static void declare_backups(struct writer *w);
 static void write_schedule(struct writer *w);
 static void write_updates(struct writer *w);
 static void write_update_block(struct writer *w, const struct transpiler_pair *pair, int parent);
+static void write_clip_block(struct writer *w);
+static void write_clip_by_norm(struct writer *w, struct block *block,
+                               const struct transpiler_pair *pair, const struct op_desc *op);
+static void name_sums(const struct writer *w, struct op_desc *listen);
 static void write_listen(struct writer *w);
 static size_t dc_outputs_before(const struct transpiler *t, int server);
 
 int transpiler_server_program(const struct transpiler *t, const char *endpoint,
-                               struct program **out, struct err *err)
+                              struct program **out, struct err *err)
 {
-    struct writer w = {.t = t, .server = find_server(t, endpoint, err), .lr_block = -1};
+    struct writer w = {
+        .t = t, .server = find_server(t, endpoint, err), .lr_block = -1, .clip_block = -1};
     if (w.server < 0)
         return w.server;
     w.program = program_new();
@@ -46,6 +53,7 @@ int transpiler_server_program(const struct transpiler *t, const char *endpoint,
         declare_backups(&w);
     write_schedule(&w);
     write_updates(&w);
+    write_clip_block(&w);
     write_listen(&w);
     transpiler_plan_stamp(t, w.program, w.server);
     str_list_deinit(&w.inputs);
@@ -427,8 +435,9 @@ static void move_update(struct writer *w, struct block *block, const struct tran
                         const struct op_desc *op)
 {
     const struct transpiler_slice *slice = transpiler_plan_slice_on(pair, w->server);
-    char *grad =
-        w->t->config.enable_dc_asgd ? compensate(w, block, slice) : mem_must_strdup(slice->grad);
+    char *grad = w->t->config.enable_dc_asgd ? compensate(w, block, slice)
+                 : w->t->clips != NULL ? mem_must_strdup(local_name(w, op_desc_input1(op, "Grad")))
+                                       : mem_must_strdup(slice->grad);
     declare_states(w, pair, slice, op);
     struct op_desc *copy = op_desc_clone(op);
     set_arg(op_desc_input(copy, "Param"), slice->param);
@@ -451,13 +460,111 @@ static void write_update_block(struct writer *w, const struct transpiler_pair *p
     for (size_t i = 0; i < main->ops_count; i++) {
         const struct op_desc *op = main->ops[i];
         if (!transpiler_plan_is_optimize(w->t, i) ||
-            !str_eq(transpiler_plan_role_var(op, 0), pair->param))
+            !str_eq(transpiler_plan_role_var(op, 0), pair->param) ||
+            (w->t->clips != NULL && w->t->clips[i] == TRANSPILER_CLIP_SUMS))
             continue;
         if (transpiler_plan_is_update(w->t, op))
             move_update(w, block, pair, op);
+        else if (w->t->clips != NULL && w->t->clips[i] == TRANSPILER_CLIP_PIECE &&
+                 str_eq(op->type, "clip_by_norm") && pair->count > 1)
+            write_clip_by_norm(w, block, pair, op);
         else
             move_op(w, block, op);
     }
+}
+
+// ---- clip of the merged gradient
+
+static void write_clip_block(struct writer *w)
+{
+    const struct block *main = program_block(w->t->main, 0);
+    struct block *block = NULL;
+    for (size_t i = 0; w->t->clips != NULL && i < main->ops_count; i++) {
+        if (w->t->clips[i] != TRANSPILER_CLIP_SUMS)
+            continue;
+        if (block == NULL) {
+            block = append_block(w, 0);
+            w->clip_block = block->idx;
+        }
+        move_op(w, block, main->ops[i]);
+    }
+}
+
+// The sum of squares that a clip_by_norm of a cut gradient needs. mem_free it.
+static char *squares_name(const struct op_desc *clip)
+{
+    return mem_must_printf("%s@SQUARES", op_desc_output1(clip, "Out"));
+}
+
+static struct op_desc *simple_op(const char *type, const char *x, const char *out)
+{
+    struct op_desc *op = transpiler_plan_op(type, OP_ROLE_OPTIMIZE);
+    if (x != NULL)
+        op_desc_add_input(op, "X", x);
+    op_desc_add_output(op, "Out", out);
+    return op;
+}
+
+// clip_by_norm in steps: the sum of squares on this piece; (the servers add up;) then the factor
+// max_norm / max(max_norm, norm) times the piece.
+static void write_clip_by_norm(struct writer *w, struct block *block,
+                               const struct transpiler_pair *pair, const struct op_desc *op)
+{
+    const struct transpiler_slice *slice = transpiler_plan_slice_on(pair, w->server);
+    const struct var_desc *like = block_var(w->global, slice->grad);
+    const struct dims one = {.rank = 1, .d = {1}};
+    const char *out = local_name(w, op_desc_output1(op, "Out"));
+    static const char *const steps[] = {"SQUARE", "NORM", "BOUND", "MAX", "FACTOR"};
+    char *names[5], *squares = squares_name(op);
+    block_var(w->global, out)->dims = like->dims;
+    for (size_t i = 0; i < 5; i++) {
+        names[i] = mem_must_printf("%s@%s", out, steps[i]);
+        declare(w->global, like, names[i], i == 0 ? NULL : &one, false);
+    }
+    declare(w->global, like, squares, &one, false);
+    block_append_op(block, simple_op("square", local_name(w, op_desc_input1(op, "X")), names[0]));
+    struct op_desc *sum = block_append_op(block, simple_op("reduce_sum", names[0], squares));
+    op_desc_set_ints(sum, "dim", (const int64_t[]){0}, 1);
+    op_desc_set_bool(sum, "keep_dim", false);
+    op_desc_set_bool(sum, "reduce_all", true);
+    block_append_op(block, simple_op("sqrt", squares, names[1]));
+    struct op_desc *bound = block_append_op(block, simple_op("fill_constant", NULL, names[2]));
+    op_desc_set_longs(bound, "shape", one.d, 1);
+    op_desc_set_int(bound, "dtype", like->dtype);
+    op_desc_set_float(bound, "value", op_desc_get_float(op, "max_norm", 1));
+    block_append_op(block, elementwise("elementwise_max", names[2], names[1], names[3]));
+    block_append_op(block, elementwise("elementwise_div", names[2], names[3], names[4]));
+    block_append_op(block, elementwise("elementwise_mul", local_name(w, op_desc_input1(op, "X")),
+                                       names[4], out));
+    for (size_t i = 0; i < 5; i++)
+        mem_free(names[i]);
+    mem_free(squares);
+}
+
+// The variables whose values the servers add up, of all gradients of the job, and the gradients.
+static void name_sums(const struct writer *w, struct op_desc *listen)
+{
+    const struct block *main = program_block(w->t->main, 0);
+    struct str_list sums = {0}, grads = {0};
+    for (size_t i = 0; i < main->ops_count; i++) {
+        const struct op_desc *op = main->ops[i];
+        if (w->t->clips[i] == TRANSPILER_CLIP_NONE || w->t->clips[i] == TRANSPILER_CLIP_SUMS)
+            continue;
+        const struct transpiler_pair *pair =
+            transpiler_plan_pair_of_param(w->t, transpiler_plan_role_var(op, 0));
+        bool steps = str_eq(op->type, "clip_by_norm") && pair->count > 1;
+        if (!steps && w->t->clips[i] != TRANSPILER_CLIP_ADD)
+            continue;
+        char *name = steps ? squares_name(op) : mem_must_strdup(op->outputs[0].args.items[0]);
+        str_list_add(&sums, name);
+        str_list_add(&grads, pair->grad);
+        mem_free(name);
+    }
+    op_desc_set_strings(listen, "merged_sums", &sums);
+    op_desc_set_strings(listen, "merged_sum_grads", &grads);
+    op_desc_set_int(listen, "clip_block_id", w->clip_block);
+    str_list_deinit(&sums);
+    str_list_deinit(&grads);
 }
 
 // Fluid counts these names over all the servers' programs that one process makes.
@@ -495,5 +602,7 @@ static void write_listen(struct writer *w)
     op_desc_set_int(op, "rpc_get_thread_num", RPC_THREADS);
     op_desc_set_int(op, "rpc_send_thread_num", RPC_THREADS);
     op_desc_set_int(op, "rpc_prefetch_thread_num", RPC_THREADS);
+    if ((w->t->slices.phases & SLICE_PHASE_CLIP) != 0)
+        name_sums(w, op);
     block_append_op(w->global, op);
 }

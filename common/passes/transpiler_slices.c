@@ -10,6 +10,7 @@
 #include "common/passes/params.h"
 #include "common/passes/transpiler_plan.h"
 
+static bool needs_norms(const struct transpiler *t);
 static void map_pair(struct transpiler *t, const struct transpiler_pair *pair);
 static void map_schedule_args(struct transpiler *t, struct map *seen, const struct op_slot *slots,
                               size_t count);
@@ -56,8 +57,27 @@ int transpiler_slices_make(struct transpiler *t, struct err *err)
     }
     map_trainers(t, &seen);
     map_deinit(&seen);
+    if (needs_norms(t))
+        t->slices.phases |= SLICE_PHASE_NORMS;
     int rc = slice_map_finish(&t->slices, err);
     return rc < 0 ? err_prefix(err, "transpiler") : 0;
+}
+
+// Is a parameter cut whose update scales its step by norms of the whole?
+static bool needs_norms(const struct transpiler *t)
+{
+    const struct block *block = program_block(t->main, 0);
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        const struct transpiler_pair *pair =
+            t->sync_mode && !t->config.fluid_exact && op_desc_input1(op, "Param") != NULL &&
+                    (str_eq(op->type, "lamb") || str_eq(op->type, "lars_momentum"))
+                ? transpiler_plan_pair_of_param(t, op_desc_input1(op, "Param"))
+                : NULL;
+        if (pair != NULL && pair->count > 1)
+            return true;
+    }
+    return false;
 }
 
 static void map_pair(struct transpiler *t, const struct transpiler_pair *pair)

@@ -34,7 +34,7 @@ int transpiler_startup_trainer(const struct transpiler *t, int trainer_id, struc
 }
 
 int transpiler_startup_server(const struct transpiler *t, const char *endpoint,
-                               struct program **out, struct err *err)
+                              struct program **out, struct err *err)
 {
     struct program *server = NULL;
     int rc = transpiler_server_program(t, endpoint, &server, err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // See apply.h. A block is planned once for the whole slice and, when it can be cut, twice more for
 // windows (a full one and the last one), whose variables are moved along the slice before each run.
-// Invariant: a cell is folded at most once a step (folded), and only after begin_step.
+// Invariant: a cell is folded at most once a step (folded), and only after apply_begin_step.
 // Does not decide when: round and handler do. Owner: the loop thread; with workers, a block's job
 // has that block's plans and variables to itself.
 #include "common/ps/apply.h"
@@ -17,62 +17,16 @@
 #include "common/exec/plan.h"
 #include "common/ops/op.h"
 #include "common/program/program.h"
+#include "common/ps/apply_inside.h"
 #include "common/ps/round.h"
 #include "common/ps/shard.h"
 #include "common/ps/state.h"
 #include "common/tensor/variable.h"
 
-// A variable of a window plan: where it lies as a whole.
-struct apply_view {
-    struct variable var;
-    struct state_entry *entry;   // NULL: a gradient slot or a temporary
-    bool next;
-    int trainer;   // of the slot; -1: no slot
-};
-
-struct apply_window {
-    struct plan *plan;   // NULL: none of this size
-    uint64_t elements;
-    struct apply_view **views;   // slice-shaped ones
-    size_t views_count, views_cap;
-    struct map by_name;   // what it is and its name -> view
-};
-
-struct apply_block {
-    struct apply *apply;
-    const struct block *desc;
-    const struct shard_slice *grad;   // the gradient that it reads; NULL: none or several
-    struct plan *plan;                // whole
-    bool split;                       // runs by windows
-    struct apply_window full, tail;
-    uint32_t cells;
-    uint8_t *folded;   // a flag a cell
-    uint32_t folded_count;
-    struct err err;   // of a job on a worker
-    int rc;
-};
-
-struct apply {
-    const struct program *program;
-    const struct shard *shard;
-    struct state *state;
-    struct round *round;
-    struct workers *workers;
-    struct map temporaries;    // name -> struct variable *
-    struct variable **slots;   // grad * trainers + trainer
-    struct apply_block *lr;    // NULL: none
-    struct apply_block *blocks;
-    size_t blocks_count;
-    struct apply_block **by_grad;   // split blocks by gradient
-    struct apply_block *planning;   // while planning a window
-    struct apply_window *window;
-    bool begun;
-    uint64_t ns;
-};
-
 static int make_slots(struct apply *apply, struct err *err);
 static int make_block(struct apply *apply, struct apply_block *block, int64_t index,
                       struct err *err);
+static int plan_parts(struct apply *apply, struct apply_block *block, struct err *err);
 static void find_grad(struct apply *apply, struct apply_block *block);
 static bool can_split(const struct apply *apply, const struct apply_block *block);
 static bool fits_window(const struct apply *apply, const struct apply_block *block,
@@ -84,7 +38,6 @@ static struct variable *bind_window_other(void *self, const char *name, bool wri
 static struct variable *bind_window_state(void *self, struct state_entry *entry, bool next);
 static struct variable *temporary(struct map *map, const char *name);
 static void mark_written(struct apply *apply, const struct block *desc);
-static int begin_step(struct apply *apply, struct err *err);
 static int fold_cell(struct apply_block *block, uint32_t cell, struct err *err);
 static int finish_block(struct apply_block *block, struct err *err);
 static void finish_job(void *arg);
@@ -105,6 +58,8 @@ int apply_new(const struct apply_options *options, struct apply **out, struct er
     apply->workers = options->workers;
     map_init(&apply->temporaries);
     int rc = make_slots(apply, err);
+    if (rc >= 0)
+        rc = apply_norms_init(apply, err);
     const struct attr *listed = op_desc_attr(serv, "optimize_blocks");
     size_t count = listed ? listed->count : 0;
     int64_t lr_index = op_desc_get_int(serv, "lr_decay_block_id", -1);
@@ -139,6 +94,9 @@ void apply_free(struct apply *apply)
         if (!block)
             continue;
         plan_free(block->plan);
+        plan_free(block->sums);
+        plan_free(block->trial);
+        plan_free(block->rest);
         free_window(&block->full);
         free_window(&block->tail);
         mem_free(block->folded);
@@ -149,18 +107,13 @@ void apply_free(struct apply *apply)
             variable_deinit(apply->slots[i]);
         mem_free(apply->slots[i]);
     }
+    apply_norms_deinit(apply);
     free_variables(&apply->temporaries);
     mem_free(apply->slots);
     mem_free(apply->lr);
     mem_free(apply->blocks);
     mem_free(apply->by_grad);
     mem_free(apply);
-}
-
-bool apply_needs_second_phase(const struct program *program)
-{
-    (void)program;   // no operator of a block asks for numbers of the whole step yet
-    return false;
 }
 
 int apply_fold(struct apply *apply, int grad, uint32_t first, uint32_t cells, struct err *err)
@@ -174,7 +127,7 @@ int apply_fold(struct apply *apply, int grad, uint32_t first, uint32_t cells, st
             continue;
         if (!start)
             start = clock_now_ns();
-        int rc = begin_step(apply, err);
+        int rc = apply_begin_step(apply, err);
         if (rc == SL_EBUSY)
             return 0;
         if (rc >= 0)
@@ -190,7 +143,7 @@ int apply_fold(struct apply *apply, int grad, uint32_t first, uint32_t cells, st
 int apply_finish(struct apply *apply, struct err *err)
 {
     uint64_t start = clock_now_ns();
-    int rc = begin_step(apply, err);
+    int rc = apply_begin_step(apply, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < apply->blocks_count; i++) {
@@ -255,6 +208,31 @@ static int make_slots(struct apply *apply, struct err *err)
     return 0;
 }
 
+int apply_plan(struct apply *apply, const struct block *block, size_t first, size_t last,
+               struct plan **out, struct err *err)
+{
+    struct plan_binder other = {.bind = bind_other, .self = apply};
+    struct state_binder self = {.state = apply->state, .other = &other};
+    struct plan_binder binder = state_plan_binder(&self);
+    return plan_new(block, first, last, &binder, NULL, 0, out, err);
+}
+
+// As a whole, or in the parts between which the second phase stands. Each part reads version v of
+// what it writes, so the trial of an update leaves nothing behind.
+static int plan_parts(struct apply *apply, struct apply_block *block, struct err *err)
+{
+    apply_norms_part(apply, block);
+    size_t sums_end = block->sums_end, update = block->update;
+    if (!sums_end && !update)
+        return apply_plan(apply, block->desc, 0, 0, &block->plan, err);
+    int rc = sums_end ? apply_plan(apply, block->desc, 0, sums_end, &block->sums, err) : 0;
+    if (rc >= 0 && update)
+        rc = apply_plan(apply, block->desc, sums_end, update + 1, &block->trial, err);
+    if (rc >= 0)
+        rc = apply_plan(apply, block->desc, update ? update : sums_end, 0, &block->rest, err);
+    return rc;
+}
+
 static int make_block(struct apply *apply, struct apply_block *block, int64_t index,
                       struct err *err)
 {
@@ -265,11 +243,8 @@ static int make_block(struct apply *apply, struct apply_block *block, int64_t in
     map_init(&block->full.by_name);
     map_init(&block->tail.by_name);
     find_grad(apply, block);
-    struct plan_binder other = {.bind = bind_other, .self = apply};
-    struct state_binder self = {.state = apply->state, .other = &other};
-    struct plan_binder binder = state_plan_binder(&self);
-    int rc = plan_new(block->desc, 0, 0, &binder, NULL, 0, &block->plan, err);
-    if (rc >= 0 && can_split(apply, block)) {
+    int rc = plan_parts(apply, block, err);
+    if (rc >= 0 && block->plan && can_split(apply, block)) {
         uint64_t elements = block->grad->bytes / dtype_bytes(block->grad->dtype);
         uint64_t window = apply->shard->cell_bytes / dtype_bytes(block->grad->dtype);
         block->split = true;
@@ -441,6 +416,11 @@ static struct variable *bind_window_state(void *self, struct state_entry *entry,
     return &view->var;
 }
 
+struct variable *apply_temporary(struct apply *apply, const char *name)
+{
+    return temporary(&apply->temporaries, name);
+}
+
 static struct variable *temporary(struct map *map, const char *name)
 {
     struct variable *var = map_get(map, name);
@@ -465,7 +445,7 @@ static void mark_written(struct apply *apply, const struct block *desc)
 // ---- running
 
 // The other bank is ready and the learning rate of the step is computed.
-static int begin_step(struct apply *apply, struct err *err)
+int apply_begin_step(struct apply *apply, struct err *err)
 {
     if (apply->begun)
         return 0;
@@ -502,7 +482,7 @@ static int fold_cell(struct apply_block *block, uint32_t cell, struct err *err)
 static int finish_block(struct apply_block *block, struct err *err)
 {
     if (!block->split)
-        return plan_run(block->plan, err);
+        return plan_run(block->plan ? block->plan : block->rest, err);
     for (uint32_t c = 0; block->folded_count < block->cells && c < block->cells; c++) {
         if (block->folded[c])
             continue;

@@ -22,12 +22,13 @@ struct round;
 struct scope;
 struct shard;
 struct state;
+struct slice_map;
+struct message_partial;
 struct workers;
 
 // Fills state (state_init'ed) with every persistable of the server program: the slices of the
 // shard (those for trainers when they were loaded), and what else of the program's persistables the
-// scope holds. Values are copied from the
-// scope. Errors name variable and both shapes.
+// scope holds. Values are copied from the scope. Errors name variable and both shapes.
 int apply_state_fill(const struct program *program, const struct shard *shard,
                      const struct scope *scope, uint64_t version, uint32_t hash_bytes,
                      struct state *state, struct err *err);
@@ -49,11 +50,19 @@ struct apply_options {
 };
 int apply_new(const struct apply_options *options, struct apply **out, struct err *err);
 void apply_free(struct apply *apply);
-bool apply_needs_second_phase(const struct program *program);
 
 // Cells [first, first + cells) of the gradient have just been counted for some trainer: runs what
 // is ready from all. Does nothing while a reply still holds the bank that would be written.
 int apply_fold(struct apply *apply, int grad, uint32_t first, uint32_t cells, struct err *err);
+// ---- the second phase (apply_norms.c): between a full step and apply_finish, stage by stage
+int apply_norms_stages(const struct slice_map *map);
+// This server's numbers of a stage; *out stays until the next call. SL_EBUSY as apply_finish.
+int apply_norms_partials(struct apply *apply, int stage, const struct message_partial **out,
+                         size_t *out_count, struct err *err);
+// The combination of all servers' numbers. SL_EFORMAT when one is missing.
+int apply_norms_decided(struct apply *apply, int stage, const struct message_partial *items,
+                        size_t count, struct err *err);
+
 // The step is full: runs all that is left and commits the state. SL_EBUSY while a reply holds the
 // bank (call again when it has gone).
 int apply_finish(struct apply *apply, struct err *err);

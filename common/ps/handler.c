@@ -79,6 +79,7 @@ void handler_free(struct handler *handler)
         struct handler_client *client = handler->clients;
         handler->clients = client->next;
         reply_queue_deinit(&client->replies);
+        mem_free(client->decision);
         mem_free(client);
     }
     peer_table_deinit(&handler->peers);
@@ -383,6 +384,7 @@ static void detach(struct handler_client *client)
     while (client->pins_count)
         state_unpin(handler->state, client->pins[--client->pins_count]);
     reply_queue_deinit(&client->replies);
+    mem_free(client->decision);
     *client->link = client->next;
     if (client->next)
         client->next->link = client->link;

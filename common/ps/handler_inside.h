@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of a handler, shared by handler.c (connections, deadlines, the end), handler_join.c
-// (hello and what follows it), handler_step.c (a step's messages) and handler_read.c (pulls and
-// pins). Nobody else includes this. Everything belongs to the loop thread.
+// (hello and what follows it), handler_step.c (a step's messages), handler_phase.c (its second
+// phase) and handler_read.c (pulls and pins). Nobody else includes this. Everything belongs to the
+// loop thread.
 #pragma once
 
 #include "common/base/err.h"
@@ -28,6 +29,8 @@ struct handler_client {
     uint32_t pin_request;
     bool pin_waits;
     uint64_t echo_ms;
+    struct message_partial *decision;   // pages of a commit_step so far
+    size_t decision_count, decision_cap;
     struct session_stats counted;   // already in the handler's totals
 };
 
@@ -42,6 +45,9 @@ struct handler {
     struct reply_pool pool;
     struct loop_job retry;   // a step that waits for a reply's hold
     bool retry_posted;
+    const struct message_partial *partials;   // of the stage of the second phase; apply's
+    size_t partials_count;
+    bool partials_ready;
     struct handler_client *clients;
     struct handler_client **by_trainer;
     bool ended, told_end;
@@ -81,6 +87,17 @@ int handler_step_complete(struct handler_client *client, const struct frame *hea
 void handler_step_advance(struct handler *handler);
 void handler_step_released(void *self);
 void handler_step_retry(void *arg);
+
+// ---- handler_phase.c
+// A stage begins: its numbers are computed and told to every trainer, as soon as no reply holds the
+// bank that they are computed in.
+void handler_phase_start(struct handler *handler);
+void handler_phase_tell(struct handler_client *client);   // again, to one that came back
+// A page of a decision: as round_commit_step.
+int handler_phase_commit(struct handler_client *client, const struct frame *header,
+                         const struct message_commit_step *page, struct err *err);
+// The stage has ended: its numbers go to the blocks. false: the job has failed.
+bool handler_phase_decided(struct handler *handler, int stage);
 
 // ---- handler_read.c
 int handler_read_pull(struct handler_client *client, const struct frame *header,

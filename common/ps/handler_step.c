@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A step's messages: what is missing, barriers, the second phase, the commit, COMPLETE. The round
+// A step's messages: what is missing, barriers, the commit, COMPLETE. The round
 // decides; this file carries its decisions out. Owner: the loop thread.
 #include "common/ps/handler_inside.h"
 
@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/mem.h"
 #include "common/ps/apply.h"
 #include "common/ps/round.h"
 #include "common/ps/shard.h"
@@ -15,7 +14,6 @@
 
 static void finish_step(struct handler *handler);
 static int send_committed(struct handler_client *client, uint64_t version, struct err *err);
-static void send_partials(struct handler_client *client);
 
 // What this trainer's step lacks here; an empty page when nothing does.
 int handler_step_missing(struct handler_client *client, struct err *err)
@@ -71,7 +69,7 @@ int handler_step_barrier(struct handler_client *client, const struct frame *head
     if (round_missing(handler->round, client->trainer, &one, 1, &cursor))
         return handler_step_missing(client, err);
     if (round_phase(handler->round) == ROUND_DECIDE)
-        send_partials(client);   // it came back and says its barrier again
+        handler_phase_tell(client);   // it came back and says its barrier again
     handler_step_advance(handler);
     return 0;
 }
@@ -80,19 +78,7 @@ int handler_step_commit(struct handler_client *client, const struct frame *heade
                         const struct message_commit_step *commit, struct err *err)
 {
     struct handler *handler = client->handler;
-    size_t bytes = commit->count * 4 * sizeof(uint64_t);
-    uint64_t *content = mem_calloc(commit->count * 4 + 1, sizeof *content);
-    if (!content)
-        return err_set(err, SL_ENOMEM, "no memory for a decision");
-    for (size_t i = 0; i < commit->count; i++) {
-        content[4 * i] = (uint64_t)commit->items[i].kind;
-        content[4 * i + 1] = commit->items[i].variable;
-        content[4 * i + 2] = commit->items[i].slice;
-        memcpy(&content[4 * i + 3], &commit->items[i].value, sizeof(double));
-    }
-    int rc = round_commit_step(handler->round, client->trainer, header->incarnation, header->step,
-                               (enum round_decision)commit->decision, content, bytes, err);
-    mem_free(content);
+    int rc = handler_phase_commit(client, header, commit, err);
     if (rc == 1)
         return send_committed(client, round_step(handler->round), err);
     if (rc < 0)
@@ -124,15 +110,18 @@ void handler_step_advance(struct handler *handler)
 {
     if (handler->ended)
         return;
-    enum round_phase before = round_phase(handler->round);
-    switch (round_advance(handler->round)) {
+    int stage = round_stage(handler->round);
+    enum round_phase before = round_phase(handler->round), after = round_advance(handler->round);
+    bool decided =
+        before == ROUND_DECIDE && (after == ROUND_APPLY || round_stage(handler->round) > stage);
+    if (decided && !handler_phase_decided(handler, stage))
+        return;
+    switch (after) {
     case ROUND_COLLECT:
         break;
     case ROUND_DECIDE:
-        for (struct handler_client *client = handler->clients; client && before != ROUND_DECIDE;
-             client = client->next)
-            if (client->trainer >= 0)
-                send_partials(client);
+        if (before != ROUND_DECIDE || decided)
+            handler_phase_start(handler);
         break;
     case ROUND_APPLY:
         finish_step(handler);
@@ -149,7 +138,9 @@ void handler_step_advance(struct handler *handler)
 void handler_step_released(void *self)
 {
     struct handler *handler = self;
-    if (handler->ended || handler->retry_posted || round_phase(handler->round) != ROUND_APPLY)
+    enum round_phase phase = round_phase(handler->round);
+    bool waits = phase == ROUND_APPLY || (phase == ROUND_DECIDE && !handler->partials_ready);
+    if (handler->ended || handler->retry_posted || !waits)
         return;
     handler->retry_posted = true;
     loop_post(handler->loop, &handler->retry);
@@ -161,6 +152,8 @@ void handler_step_retry(void *arg)
     handler->retry_posted = false;
     if (!handler->ended && round_phase(handler->round) == ROUND_APPLY)
         finish_step(handler);
+    else if (!handler->ended && round_phase(handler->round) == ROUND_DECIDE)
+        handler_phase_start(handler);
 }
 
 static void finish_step(struct handler *handler)
@@ -215,15 +208,4 @@ static int send_committed(struct handler_client *client, uint64_t version, struc
     struct frame header = {
         .type = FRAME_COMMITTED, .step = version, .incarnation = client->incarnation};
     return conn_send_message(client->conn, &header, &message, err);
-}
-
-// No operator has numbers to tell yet: the page says "nothing against it".
-static void send_partials(struct handler_client *client)
-{
-    struct message message = {.type = FRAME_PARTIALS};
-    struct frame header = {.type = FRAME_PARTIALS,
-                           .flags = FRAME_LAST,
-                           .step = round_step(client->handler->round),
-                           .incarnation = client->incarnation};
-    (void)conn_send_message(client->conn, &header, &message, NULL);
 }

@@ -193,7 +193,8 @@ static int build(struct serve *serve, struct err *err)
     struct round_options round = {
         .shard = &serve->shard,
         .trainers = map->trainers,
-        .second_phase = apply_needs_second_phase(serve->program),
+        .second_phase = map->phases != 0,
+        .stages = apply_norms_stages(map),
         .step = serve->options.origin.step,
     };
     serve->round = round_new(&round, err);

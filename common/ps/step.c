@@ -17,7 +17,7 @@
 #include "common/ps/shard.h"
 #include "common/wire/message.h"
 
-#define STEP_STAGES 8   // of the second phase
+#define STEP_STAGES 8                  // of the second phase
 #define STEP_REQUEST_MAX 0x7fffffffu   // the upper half of the numbers is for other asking
 
 struct step_item {
@@ -619,6 +619,6 @@ static void combine(struct step *step)
     }
     step->partials_count = 0;
     stage->decision = !nonfinite || step->on_nonfinite == STEP_PASS ? MESSAGE_APPLY
-                     : step->on_nonfinite == STEP_SKIP             ? MESSAGE_SKIP
-                                                                   : MESSAGE_STOP;
+                      : step->on_nonfinite == STEP_SKIP             ? MESSAGE_SKIP
+                                                                    : MESSAGE_STOP;
 }

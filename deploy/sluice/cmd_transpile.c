@@ -103,6 +103,7 @@ static int plan(const struct option_set *options, struct transpiler **out, struc
     config.half_async = option_bool(options, "half_async");
     config.fluid_exact = option_bool(options, "fluid_exact");
     config.init_whole = str_eq(option_string(options, "init"), "whole");
+    config.clip_merged = option_bool(options, "clip_merged");
     int rc =
         transpiler_split_parse(option_string(options, "split_method"), &config.split_method, err);
     if (rc == 0 && config.enable_dc_asgd && option_bool(options, "sync_mode"))
@@ -216,6 +217,8 @@ static char *slice_map_text(const struct transpiler *t)
     snprintf(hash, sizeof hash, "%016" PRIx64, slice_map_hash(map));
     json_t *object = json_pack("{s:o, s:i, s:s, s:o}", "pservers", servers, "trainers",
                                map->trainers, "topology", hash, "variables", vars);
+    if (map->phases)
+        json_object_set_new(object, "phases", json_integer((json_int_t)map->phases));
     char *text = json_dumps(object, JSON_INDENT(1));
     json_decref(object);
     return text;

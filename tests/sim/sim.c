@@ -911,9 +911,10 @@ static int build_server(struct sim *sim, int index, struct err *err)
     }
     if (rc < 0)
         return rc;
-    struct round_options options = {
-        .shard = &s->shard, .trainers = sim->trainers_count, .second_phase = sim->stages > 0,
-        .stages = sim->stages};
+    struct round_options options = {.shard = &s->shard,
+                                    .trainers = sim->trainers_count,
+                                    .second_phase = sim->stages > 0,
+                                    .stages = sim->stages};
     s->round = round_new(&options, err);
     peer_table_init(&s->peers, sim->trainers_count, SIM_LOST_MS, SIM_LOST_MS);
     return s->round ? 0 : SL_ENOMEM;
@@ -1002,10 +1003,13 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool verbose)
                "repeated, %llu corrupt, "
                "%llu breaks, %llu pins\n",
                (unsigned long long)seed, sim->servers_count, sim->trainers_count,
-               sim->stages == 0 ? "" : sim->stages == 1 ? ", two phases" : ", three phases", (unsigned long long)sim->frames,
-               (unsigned long long)sim->now_ms, (unsigned long long)sim->lost,
-               (unsigned long long)sim->repeated, (unsigned long long)sim->corrupted,
-               (unsigned long long)sim->broken, (unsigned long long)sim->pins);
+               sim->stages == 0   ? ""
+               : sim->stages == 1 ? ", two phases"
+                                  : ", three phases",
+               (unsigned long long)sim->frames, (unsigned long long)sim->now_ms,
+               (unsigned long long)sim->lost, (unsigned long long)sim->repeated,
+               (unsigned long long)sim->corrupted, (unsigned long long)sim->broken,
+               (unsigned long long)sim->pins);
     ok = !sim->failed;
     clean(sim);
     mem_free(sim);

@@ -46,9 +46,8 @@ static void test_option_table_has_the_jobs_options(void **state)
         "config role model main_program startup_program loss params_list optimizer learning_rate "
         "momentum beta1 beta2 epsilon use_nesterov hidden pservers trainers trainer_id "
         "current_endpoint sync_mode slice_var_up split_method min_block_size enable_dc_asgd "
-        "half_async "
-        "init fluid_exact data test_data feed_dir batch_size epochs steps first_step seed shard "
-        "drop_last "
+        "half_async init clip_merged fluid_exact data test_data feed_dir batch_size epochs steps "
+        "first_step seed shard drop_last "
         "shuffle save_dir save_every keep load_dir resume init_from if_no_checkpoint "
         "learning_rate_from load_except fetch fetch_dir report summary connect_timeout deadline "
         "insecure out log_format log_level job_id progress program";

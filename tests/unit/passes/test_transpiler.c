@@ -283,6 +283,85 @@ static void test_transpiler_lists_what_only_trainers_hold(void **state)
     program_free(startup);
 }
 
+static void add_simple(struct program *program, const char *type, const char *x, const char *y,
+                       const char *out, const char *param, const char *grad)
+{
+    struct op_desc *op = op_desc_new(type);
+    struct str_list pair = {0};
+    if (x != NULL)
+        op_desc_add_input(op, "X", x);
+    if (y != NULL)
+        op_desc_add_input(op, "Y", y);
+    op_desc_add_output(op, "Out", out);
+    op_desc_set_int(op, OP_ROLE_ATTR, OP_ROLE_OPTIMIZE);
+    str_list_add(&pair, param);
+    str_list_add(&pair, grad);
+    op_desc_set_strings(op, OP_ROLE_VAR_ATTR, &pair);
+    str_list_deinit(&pair);
+    block_insert_op(program_block(program, 0), program_block(program, 0)->ops_count - 1, op);
+}
+
+// One parameter, cut in two, whose gradient is scaled by a function of its sum.
+static struct program *clipped_program(const char *reduction)
+{
+    struct program *program = program_new();
+    struct block *block = program_block(program, 0);
+    add_var(block, "learning_rate_0", 1, 1, true);
+    add_update(program, "w", 1000, 100);
+    struct op_desc *update = block->ops[block->ops_count - 1];
+    add_var(block, "sum", 1, 1, false);
+    add_var(block, "factor", 1, 1, false);
+    add_var(block, "clipped", 1000, 100, false);
+    add_simple(program, reduction, "w@GRAD", NULL, "sum", "w", "clipped");
+    add_simple(program, "sqrt", "sum", NULL, "factor", "w", "clipped");
+    add_simple(program, "elementwise_mul", "w@GRAD", "factor", "clipped", "w", "clipped");
+    op_desc_rename_input(update, "w@GRAD", "clipped");
+    return program;
+}
+
+static void test_transpiler_clips_the_merged_gradient(void **state)
+{
+    (void)state;
+    struct transpiler_config config = transpiler_config_default();
+    config.clip_merged = true;
+    const struct transpiler_job job = {.pservers = "a:1,b:2", .trainers = 2, .sync_mode = true};
+    struct program *main = clipped_program("reduce_sum"), *startup = program_new();
+    struct program *server = NULL, *trainer = NULL;
+    struct transpiler *t = NULL;
+    struct err err = {0};
+    if (transpiler_new(&config, &job, main, startup, &t, &err) < 0 ||
+        transpiler_server_program(t, "b:2", &server, &err) < 0 ||
+        transpiler_trainer_program(t, 1, &trainer, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(transpiler_slices(t)->phases, SLICE_PHASE_CLIP);
+    assert_non_null(slice_map_find(transpiler_slices(t), "w@GRAD"));   // what is sent
+    const struct block *global = program_block(trainer, 0);
+    for (size_t i = 0; i < global->ops_count; i++)
+        assert_string_not_equal(global->ops[i]->type, "elementwise_mul");
+    const char *const update[] = {"sum", "scale", "reduce_sum", "elementwise_mul"};
+    const struct block *block = program_block(server, 1);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(block->ops[i]->type, update[i]);
+    assert_string_equal(op_desc_input1(block->ops[2], "X"), "w@GRAD.block1");
+    assert_string_equal(op_desc_input1(block->ops[4], "Grad"), "clipped");
+    assert_int_equal(block_var(program_block(server, 0), "clipped")->dims.d[0], 500);
+    const struct op_desc *listen = program_block(server, 0)->ops[0];
+    assert_int_equal(op_desc_get_int(listen, "clip_block_id", -1), 2);
+    assert_string_equal(op_desc_attr(listen, "merged_sums")->strings[0], "sum");
+    assert_string_equal(op_desc_attr(listen, "merged_sum_grads")->strings[0], "w@GRAD");
+    assert_string_equal(program_block(server, 2)->ops[0]->type, "sqrt");
+    transpiler_free(t);
+    program_free(server);
+    program_free(trainer);
+    program_free(main);
+
+    main = clipped_program("reduce_max");   // the largest of pieces does not add up
+    assert_int_equal(transpiler_new(&config, &job, main, startup, &t, &err), SL_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "`reduce_max`"));
+    program_free(main);
+    program_free(startup);
+}
+
 static void test_transpiler_names_are_not_taken_apart(void **state)
 {
     (void)state;
@@ -428,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_transpiler_equals_fluid),
         cmocka_unit_test(test_transpiler_slice_map_covers_everything),
         cmocka_unit_test(test_transpiler_lists_what_only_trainers_hold),
+        cmocka_unit_test(test_transpiler_clips_the_merged_gradient),
         cmocka_unit_test(test_transpiler_names_are_not_taken_apart),
         cmocka_unit_test(test_transpiler_hash_name_is_stable_and_meets),
         cmocka_unit_test(test_transpiler_one_trainer_can_run),

@@ -318,11 +318,8 @@ static void test_round_goes_through_the_stages_of_the_second_phase(void **unused
     struct table t;
     table_init(&t, 2, true);
     struct err err = {0};
-    struct round_options options = {.shard = &t.f.shards[0],
-                                    .trainers = 2,
-                                    .second_phase = true,
-                                    .stages = 2,
-                                    .step = 5};
+    struct round_options options = {
+        .shard = &t.f.shards[0], .trainers = 2, .second_phase = true, .stages = 2, .step = 5};
     round_free(t.round);
     t.round = round_new(&options, &err);
     for (int step = 5; step < 7; step++) {
