@@ -13,7 +13,7 @@ import cluster as c
 import tensors
 
 STEPS = 8
-CLIPS = ['clip_global_norm', 'clip_global_norm_l2', 'clip_value']
+CLIPS = ['clip_global_norm', 'clip_global_norm_l2', 'clip_norm', 'clip_value']
 
 
 def alone(cluster, case, tmp):
