@@ -365,6 +365,7 @@ static void test_a_conditional_block_runs_when_its_condition_holds(void **state)
         fail_msg("%s", err.text);
     // A wider value inside makes what is behind infer its shapes again.
     for (int width = 1; width < 4; width++) {
+        variable_deinit(scope_var(scope, "x"));
         exec_fixture_value(scope_var(scope, "x"), 1, D(width));
         err = (struct err){0};
         if (plan_run(plan, &err) < 0)
