@@ -56,6 +56,10 @@
     X(op_affine_channel_grad)                                                                      \
     X(op_auc)                                                                                      \
     X(op_average)                                                                                  \
+    X(op_batch_norm)                                                                               \
+    X(op_batch_norm_grad)                                                                          \
+    X(op_bilinear)                                                                                 \
+    X(op_bilinear_grad)                                                                            \
     X(op_binary_loss_bce)                                                                          \
     X(op_binary_loss_bce_grad)                                                                     \
     X(op_binary_loss_hinge)                                                                        \
@@ -89,6 +93,14 @@
     X(op_concat_split)                                                                             \
     X(op_concat_split_byref)                                                                       \
     X(op_control_conditional_block)                                                                \
+    X(op_conv_2d)                                                                                  \
+    X(op_conv_2d_grad)                                                                             \
+    X(op_conv_depthwise)                                                                           \
+    X(op_conv_depthwise_grad)                                                                      \
+    X(op_conv_transpose_2d)                                                                        \
+    X(op_conv_transpose_2d_grad)                                                                   \
+    X(op_conv_transpose_depthwise)                                                                 \
+    X(op_conv_transpose_depthwise_grad)                                                            \
     X(op_crop)                                                                                     \
     X(op_crop_grad)                                                                                \
     X(op_crop_tensor)                                                                              \
@@ -111,6 +123,8 @@
     X(op_dot_cos_sim_grad)                                                                         \
     X(op_dot_grad)                                                                                 \
     X(op_dpsgd)                                                                                    \
+    X(op_dropout)                                                                                  \
+    X(op_dropout_grad)                                                                             \
     X(op_elementwise_add)                                                                          \
     X(op_elementwise_add_grad)                                                                     \
     X(op_elementwise_div)                                                                          \
@@ -153,21 +167,33 @@
     X(op_gather_nd_scatter_add_grad)                                                               \
     X(op_gather_scatter)                                                                           \
     X(op_gather_scatter_grad)                                                                      \
+    X(op_group_norm)                                                                               \
+    X(op_group_norm_grad)                                                                          \
+    X(op_group_norm_instance)                                                                      \
+    X(op_group_norm_instance_grad)                                                                 \
     X(op_increment)                                                                                \
     X(op_inspect_is_empty)                                                                         \
     X(op_inspect_isfinite)                                                                         \
     X(op_inspect_isinf)                                                                            \
     X(op_inspect_isnan)                                                                            \
+    X(op_interp_bilinear)                                                                          \
+    X(op_interp_bilinear_grad)                                                                     \
+    X(op_interp_nearest)                                                                           \
+    X(op_interp_nearest_grad)                                                                      \
     X(op_kldiv)                                                                                    \
     X(op_kldiv_grad)                                                                               \
     X(op_label_smooth)                                                                             \
     X(op_label_smooth_grad)                                                                        \
     X(op_lamb)                                                                                     \
     X(op_lars)                                                                                     \
+    X(op_layer_norm)                                                                               \
+    X(op_layer_norm_grad)                                                                          \
     X(op_lookup_table)                                                                             \
     X(op_lookup_table_grad)                                                                        \
     X(op_lookup_table_v2)                                                                          \
     X(op_lookup_table_v2_grad)                                                                     \
+    X(op_lrn)                                                                                      \
+    X(op_lrn_grad)                                                                                 \
     X(op_math_abs)                                                                                 \
     X(op_math_abs_grad)                                                                            \
     X(op_math_acos)                                                                                \
@@ -203,6 +229,10 @@
     X(op_math_sqrt_grad)                                                                           \
     X(op_math_square)                                                                              \
     X(op_math_square_grad)                                                                         \
+    X(op_matmul)                                                                                   \
+    X(op_matmul_batch)                                                                             \
+    X(op_matmul_batch_grad)                                                                        \
+    X(op_matmul_grad)                                                                              \
     X(op_maxout)                                                                                   \
     X(op_maxout_grad)                                                                              \
     X(op_mean)                                                                                     \
@@ -214,6 +244,12 @@
     X(op_momentum)                                                                                 \
     X(op_mul)                                                                                      \
     X(op_mul_grad)                                                                                 \
+    X(op_norm)                                                                                     \
+    X(op_norm_grad)                                                                                \
+    X(op_norm_l1)                                                                                  \
+    X(op_norm_l1_grad)                                                                             \
+    X(op_norm_squared_l2)                                                                          \
+    X(op_norm_squared_l2_grad)                                                                     \
     X(op_one_hot)                                                                                  \
     X(op_one_hot_v2)                                                                               \
     X(op_pad)                                                                                      \
@@ -222,6 +258,10 @@
     X(op_pad_constant_like)                                                                        \
     X(op_pad_constant_like_grad)                                                                   \
     X(op_pad_grad)                                                                                 \
+    X(op_pool_2d)                                                                                  \
+    X(op_pool_2d_grad)                                                                             \
+    X(op_pool_index)                                                                               \
+    X(op_pool_index_grad)                                                                          \
     X(op_prelu)                                                                                    \
     X(op_prelu_grad)                                                                               \
     X(op_print)                                                                                    \

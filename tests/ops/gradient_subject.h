@@ -52,6 +52,7 @@ struct gradient_row {
     const char *type;
     void (*make)(struct subject *s);
 };
+extern const struct gradient_row gradient_images_rows[];
 extern const struct gradient_row gradient_losses_rows[];
 extern const struct gradient_row gradient_moves_rows[];
 

@@ -335,8 +335,8 @@ static const struct gradient_row subjects[] = {
     {NULL, NULL},
 };
 
-static const struct gradient_row *const tables[] = {subjects, gradient_losses_rows,
-                                                  gradient_moves_rows};
+static const struct gradient_row *const tables[] = {
+    subjects, gradient_images_rows, gradient_losses_rows, gradient_moves_rows};
 #define TABLES (sizeof tables / sizeof *tables)
 
 // x in (-1,1) as a value of a kind.
