@@ -4,7 +4,8 @@
 // the walk infer again, op by op before each kernel, so an op whose output shape depends on data
 // makes just the ops behind it infer again.
 //
-// Invariant: when `stale` is false, every variable has the shape that its kernel wrote last time.
+// Invariant: when `stale` is false, every variable has the shape that its kernel wrote last time. A
+// plan in which a variable has two shapes (reshape in place) is always stale.
 // A plan belongs to one thread at a time; two plans may run at once when they write different
 // variables.
 
@@ -73,7 +74,7 @@ int plan_run(struct plan *plan, struct err *err)
         rc = plan_alias_apply(plan, err);
     for (size_t i = 0; rc == 0 && i < plan->ops_count; i++)
         rc = run_op(plan, &plan->ops[i], err);
-    plan->stale = rc < 0;
+    plan->stale = rc < 0 || plan->reshapes;
     return rc;
 }
 
@@ -118,6 +119,8 @@ static int run_op(struct plan *plan, struct plan_op *op, struct err *err)
         rc = op->def->kernel(&op->ctx);
     if (rc > 0 && op->sub != NULL)
         rc = plan_run(op->sub, err);
+    if (rc >= 0 && op->watched != NULL && plan->stale && !op->host)
+        plan->reshapes |= plan_shape_is_in_place(op);
     if (rc >= 0 && op->watched != NULL)
         rc = plan_shape_watch(op, &changed, err);
     if (rc < 0)

@@ -55,6 +55,7 @@ struct plan {
     struct plan_alias *aliases;
     size_t aliases_count, aliases_cap;
     bool stale;                 // some shape is not inferred for what the inputs are now
+    bool reshapes;              // a variable has two shapes within a run (reshape in place)
     struct attr **made_attrs;   // defaults and converted attributes
     size_t made_attrs_count, made_attrs_cap;
     void **pool;   // everything else that lives as long as the plan
@@ -80,6 +81,8 @@ bool plan_shape_matches(const struct plan_seen *seen, const struct variable *var
 int plan_shape_remember(struct plan_seen *seen, const struct variable *var, struct err *err);
 // Infers and sizes the outputs of one op for the inputs as they are now.
 int plan_shape_infer(struct plan_op *op, struct err *err);
+// Did the op, just inferred and run, give another shape to one of its own inputs?
+bool plan_shape_is_in_place(const struct plan_op *op);
 // Did a watched output change since it was remembered? Remembers the new shape.
 int plan_shape_watch(struct plan_op *op, bool *out_changed, struct err *err);
 

@@ -100,6 +100,21 @@ int plan_shape_watch(struct plan_op *op, bool *out_changed, struct err *err)
     return 0;
 }
 
+bool plan_shape_is_in_place(const struct plan_op *op)
+{
+    for (int o = 0; op->def->outputs[o].name != NULL; o++) {
+        for (size_t k = 0; k < op->out[o].count; k++) {
+            const struct variable *out = op->out[o].vars[k];
+            for (int s = 0; out != NULL && op->def->inputs[s].name != NULL; s++)
+                for (size_t i = 0; i < op->in[s].count; i++)
+                    if (op->in[s].vars[i] == out && out->kind == VARIABLE_TENSOR &&
+                        !dims_equal(&op->in_dims[s].vars[i].dims, &out->tensor.dims))
+                        return true;
+        }
+    }
+    return false;
+}
+
 static int gather(struct plan_op *op, struct err *err)
 {
     for (int s = 0; op->def->inputs[s].name != NULL; s++) {

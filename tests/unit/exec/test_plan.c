@@ -305,6 +305,38 @@ static void test_attributes_of_both_eras_fit(void **state)
     program_free(program);
 }
 
+// x [2,6] -> a, softmax of a's rows, then a becomes [2,2,3] in place.
+static void test_a_variable_may_change_its_shape_within_a_run(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct plan *plan;
+    struct scope *scope = scope_new();
+    struct plan_binder binder = {bind_in_scope, scope};
+    struct program *program = program_new();
+    struct block *block = program_block(program, 0);
+    exec_fixture_op(block, "scale", "X=x", "Out=a");
+    exec_fixture_op(block, "softmax", "X=a", "Out=p");
+    struct op_desc *op = exec_fixture_op(block, "reshape2", "X=a", "Out=a XShape=a_shape");
+    op_desc_set_ints(op, "shape", D(0, 2, 3), 3);
+    exec_fixture_op(block, "softmax", "X=a", "Out=q");
+    exec_fixture_value(scope_var(scope, "x"), 2, D(2, 6));
+    assert_int_equal(plan_new(block, 0, 0, &binder, NULL, 0, &plan, &err), 0);
+    for (int run = 0; run < 3; run++) {
+        if (plan_run(plan, &err) < 0)
+            fail_msg("%s", err.text);
+        const struct tensor *p = &scope_find(scope, "p")->tensor;
+        const struct tensor *q = &scope_find(scope, "q")->tensor;
+        assert_int_equal(p->dims.rank, 2);
+        assert_int_equal(q->dims.rank, 3);
+        assert_true(tensor_f32(p)[5] < 0.64f && tensor_f32(q)[5] > 0.66f);
+        assert_int_equal(scope_find(scope, "a_shape")->tensor.dims.d[2], 6);
+    }
+    plan_free(plan);
+    scope_free(scope);
+    program_free(program);
+}
+
 static void test_a_range_of_ops_may_run_alone(void **state)
 {
     (void)state;
@@ -431,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_received_slices_are_views_of_the_whole),
         cmocka_unit_test(test_received_slices_stay_apart_when_the_whole_is_read_between),
         cmocka_unit_test(test_attributes_of_both_eras_fit),
+        cmocka_unit_test(test_a_variable_may_change_its_shape_within_a_run),
         cmocka_unit_test(test_a_range_of_ops_may_run_alone),
         cmocka_unit_test(test_a_conditional_block_runs_when_its_condition_holds),
         cmocka_unit_test(test_a_conditional_block_needs_a_block_of_its_own),
