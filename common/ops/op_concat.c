@@ -228,8 +228,10 @@ static int concat_backward(struct op_ctx *ctx)
     for (size_t i = 0; i < ctx->in[CONCAT_X].count; i++) {
         const struct tensor *x = op_in_at(ctx, CONCAT_X, i);
         struct tensor *dx = op_out_at(ctx, 0, i);
-        if (x->dims.rank != dout->dims.rank || x->dtype != dout->dtype ||
-            run_bytes(x, axis) > run - at)
+        bool fits = x->dims.rank == dout->dims.rank && x->dtype == dout->dtype;
+        for (int d = 0; fits && d < x->dims.rank; d++)
+            fits = d == axis || x->dims.d[d] == dout->dims.d[d];
+        if (!fits || run_bytes(x, axis) > run - at)
             return err_set(ctx->err, SL_EMISMATCH,
                            "Out@GRAD has not the shape and type of the joined X");
         if (dx != NULL)

@@ -166,6 +166,8 @@ static int top_k_backward(struct op_ctx *ctx)
     struct tensor *dx = op_out(ctx, 0);
     if (dx == NULL)
         return 0;
+    if (dx->dims.rank < 1)
+        return err_set(ctx->err, SL_EINVAL, "X has no dimensions");
     int64_t rows = dims_product(&dx->dims, 0, dx->dims.rank - 1), n = dx->dims.d[dx->dims.rank - 1];
     int64_t k = dout->dims.rank > 0 ? dout->dims.d[dout->dims.rank - 1] : 0;
     if (indices->dtype != DTYPE_INT64 || !dims_equal(&indices->dims, &dout->dims) ||
@@ -176,6 +178,8 @@ static int top_k_backward(struct op_ctx *ctx)
         if (tensor_i64(indices)[i] < 0 || tensor_i64(indices)[i] >= n)
             return err_set(ctx->err, SL_EINVAL, "Indices has %lld, not in [0,%lld)",
                            (long long)tensor_i64(indices)[i], (long long)n);
+    if (tensor_count(dx) == 0)
+        return 0;
     if (dx->dtype == DTYPE_FP32)
         top_k_backward_f32(tensor_f32(dx), tensor_f32(dout), tensor_i64(indices), rows, n, k);
     else if (dx->dtype == DTYPE_FP64)

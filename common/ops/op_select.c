@@ -185,7 +185,9 @@ static int where_backward(struct op_ctx *ctx)
 {
     const struct tensor *dout = op_in(ctx, WHERE_DOUT);
     struct tensor *dx = op_out(ctx, 0), *dy = op_out(ctx, 1);
-    int rc = check_where(ctx, dout, dx != NULL ? dx : dy != NULL ? dy : dout);
+    int rc = check_where(ctx, dout, dx != NULL ? dx : dout);
+    if (rc == 0 && dy != NULL)
+        rc = check_where(ctx, dout, dy);
     if (rc == 0 && dx != NULL)
         choose(ctx, dx, true, dout, NULL);
     if (rc == 0 && dy != NULL)
