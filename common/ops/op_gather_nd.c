@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pieces by several numbers. Index is [n.., k]: each of its rows names the piece X[i_1, .., i_k] of
-// shape X.dims[k..].
+// shape X.dims[k..]; with k 0 that is the whole of X.
 //
 //   gather_nd       Out[n..] = X[Index[n..]]                dX = 0, then dX[Index[n..]] +=
 //   dOut[n..] scatter_nd_add  Out = X, then Out[Index[n..]] += Updates[n..]
@@ -38,9 +38,9 @@ static int pieces_dims(const struct dims *x, const struct dims *index, struct di
 {
     char text[DIMS_TEXT_MAX], x_text[DIMS_TEXT_MAX];
     int64_t k = index->rank > 0 ? index->d[index->rank - 1] : 0;
-    if (index->rank < 2 || k < 1 || k > x->rank || index->rank - 1 + x->rank - k > LIMIT_RANK)
+    if (index->rank < 2 || k < 0 || k > x->rank || index->rank - 1 + x->rank - k > LIMIT_RANK)
         return err_set(err, SL_EINVAL,
-                       "Index %s must be [n.., k], with k from 1 to the rank of X %s",
+                       "Index %s must be [n.., k], with k from 0 to the rank of X %s",
                        dims_format(index, text), dims_format(x, x_text));
     *out = dims_make(index->rank - 1, index->d);
     for (int i = (int)k; i < x->rank; i++)
