@@ -19,6 +19,7 @@ RUN = [
     'lr_exponential',
     'lr_piecewise',
     'reg_l2',
+    'lenet_digits_bn',
     'word2vec',
 ]
 RESUME = ['fit_a_line_synthetic', 'fit_a_line', 'digits_momentum', 'digits_adam', 'lr_piecewise']

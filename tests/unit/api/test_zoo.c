@@ -107,10 +107,34 @@ static void test_zoo_parses_hidden(void **state)
     assert_int_equal(zoo_parse_hidden(zoo_find("fit_a_line"), NULL, &options, &err), 0);
 }
 
+// Every model builds, trains and differentiates as a description, with its own optimizer's kind.
+static void test_zoo_models_build(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < zoo_count(); i++) {
+        const struct zoo_model *model = zoo_at(i);
+        struct program *main = program_new(), *startup = program_new();
+        struct zoo_options options = {0};
+        struct zoo_network built = {0};
+        struct sl_error err = {0};
+        sl_net *net = sl_net_new(main, startup);
+        assert_int_equal(zoo_parse_hidden(model, NULL, &options, &err), 0);
+        model->build(net, &options, &built);
+        int updated = sl_minimize(net, sl_sgd(0.1), built.loss);
+        if (sl_net_error(net, &err) < 0)
+            fail_msg("%s: %s", model->name, err.text);
+        assert_true(updated >= 2 && built.feeds_count >= 2);
+        sl_net_free(net);
+        program_free(main);
+        program_free(startup);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zoo_equals_fluid),
+        cmocka_unit_test(test_zoo_models_build),
         cmocka_unit_test(test_zoo_names_are_unique_and_found),
         cmocka_unit_test(test_zoo_parses_hidden),
     };
