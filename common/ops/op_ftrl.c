@@ -7,8 +7,18 @@
 //                     (SquaredAccumOut^r / LearningRate + 2 l2)    where |LinearAccumOut| > l1
 //                     0                                            elsewhere
 // Each output is its input's memory or does not overlap it; both forms give the same bits.
+//
+// The difference of two roots makes the last bits of a root count. Fluid 1.8's float roots are not
+// exact: they are x rsqrt(x), with the processor's estimate of rsqrt (12 bits) and one step of
+// Newton's. The same is done here, where the processor has that estimate. (Fluid takes exact roots
+// of the up to seven numbers at a tensor's end; here every number is treated alike, so that pieces
+// give the bits of the whole.)
 
+#include <float.h>
 #include <tgmath.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include "common/ops/op.h"
 #include "common/ops/op_clones.h"
@@ -31,6 +41,17 @@ static const struct op_slot_def ftrl_inputs[] = {
 static const struct op_slot_def ftrl_outputs[] = {
     {"ParamOut", 0}, {"SquaredAccumOut", 0}, {"LinearAccumOut", 0}, {NULL, 0}};
 
+// Fluid's root.
+static inline float ftrl_root_of(float x)
+{
+#ifdef __SSE__
+    float estimate = _mm_cvtss_f32(_mm_rsqrt_ss(_mm_set_ss(x)));
+    return x < FLT_MIN ? 0 : x * (estimate * (1.5f - x * 0.5f * (estimate * estimate)));
+#else
+    return sqrtf(x);
+#endif
+}
+
 // POWER is the r-th power of a number.
 #define DEFINE_FTRL_LOOP(NAME, T, S, POWER)                                                        \
     OP_CLONES static void ftrl_##NAME##_##S(const struct ftrl_##S *args, uint64_t n)               \
@@ -48,6 +69,8 @@ static const struct op_slot_def ftrl_outputs[] = {
             a.param_out[i] = fabs(linear) > a.l1 ? p : 0;                                          \
         }                                                                                          \
     }
+#define ROOT_f32(X) ftrl_root_of(X)
+#define ROOT_f64(X) sqrt(X)
 #define ANY_POWER(X) pow(X, a.power)
 #define DEFINE_FTRL(T, S)                                                                          \
     struct ftrl_##S {                                                                              \
@@ -55,7 +78,7 @@ static const struct op_slot_def ftrl_outputs[] = {
         const T *param, *squared, *linear, *grad;                                                  \
         T lr, l1, l2, power;                                                                       \
     };                                                                                             \
-    DEFINE_FTRL_LOOP(root, T, S, sqrt)                                                             \
+    DEFINE_FTRL_LOOP(root, T, S, ROOT_##S)                                                             \
     DEFINE_FTRL_LOOP(power, T, S, ANY_POWER)                                                       \
     static void ftrl_run_##S(struct op_ctx *ctx)                                                   \
     {                                                                                              \

@@ -15,6 +15,7 @@ RUN = [
     'digits_momentum',
     'digits_adam',
     'digits_adagrad',
+    'digits_ftrl',
     'digits_rmsprop',
     'lr_exponential',
     'lr_piecewise',
