@@ -32,6 +32,7 @@
 static atomic_bool openat2_missing;
 
 static int fail(struct err *err, const char *what, const char *path);
+static int write_into(const char *path, const void *data, size_t bytes, struct err *err);
 static int open_retry(const char *path, int flags, int mode);
 static int make_parents(int dir_fd, char *name, struct err *err, const char *shown);
 static int open_by_walk(int dir_fd, const char *name, int flags, int mode);
@@ -42,7 +43,7 @@ static int remove_entry(int dir_fd, const char *name, int depth, const char *sho
 int fsutil_read(const char *path, size_t bytes_max, struct buf *out, struct err *err)
 {
     buf_clear(out);
-    int fd = open_retry(path, O_RDONLY | O_CLOEXEC, 0);
+    int fd = open_retry(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);   // a pipe would block
     if (fd < 0)
         return fail(err, "open", path);
     int rc = 0;
@@ -68,6 +69,9 @@ int fsutil_read(const char *path, size_t bytes_max, struct buf *out, struct err 
 
 int fsutil_write_atomic(const char *path, const void *data, size_t bytes, struct err *err)
 {
+    struct stat there;
+    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode))
+        return write_into(path, data, bytes, err);
     char *beside = mem_must_printf("%s.tmp", path);
     int rc = 0;
     int fd = open_retry(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -93,6 +97,17 @@ int fsutil_write_atomic(const char *path, const void *data, size_t bytes, struct
         mem_free(dir);
     }
     mem_free(beside);
+    return rc;
+}
+
+static int write_into(const char *path, const void *data, size_t bytes, struct err *err)
+{
+    int fd = open_retry(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd < 0)
+        return fail(err, "open", path);
+    int rc = fsutil_write_all(fd, data, bytes, path, err);
+    if (close(fd) != 0 && !rc)
+        rc = fail(err, "close", path);
     return rc;
 }
 

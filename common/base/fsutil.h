@@ -15,7 +15,8 @@ struct err;
 
 // Reads a whole regular file of at most bytes_max bytes into out (cleared first).
 int fsutil_read(const char *path, size_t bytes_max, struct buf *out, struct err *err);
-// Writes path + ".tmp", fsyncs, renames over path, fsyncs the folder.
+// Writes path + ".tmp", fsyncs, renames over path, fsyncs the folder. A link, a device or a pipe
+// that is there (/dev/stdout, /dev/null) is written into and never replaced.
 int fsutil_write_atomic(const char *path, const void *data, size_t bytes, struct err *err);
 int fsutil_mkdirs(const char *path, struct err *err);                // like mkdir -p
 int fsutil_fsync_dir(const char *path, struct err *err);

@@ -90,6 +90,37 @@ static void test_fsutil_write_atomic_replaces_and_leaves_nothing_beside(void **s
     str_list_deinit(&names);
 }
 
+static void test_fsutil_write_atomic_never_replaces_what_is_no_file(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct stat kind;
+    char *link_path = at("to_full"), *pipe_path = at("pipe"), text[3] = "";
+    assert_int_equal(symlink("/dev/full", link_path), 0);
+    assert_int_equal(fsutil_write_atomic(link_path, "x", 1, &err), SL_EIO);
+    assert_int_equal(lstat(link_path, &kind), 0);
+    assert_true(S_ISLNK(kind.st_mode));
+    unlink(link_path);
+    assert_int_equal(symlink("linked", link_path), 0);
+    assert_int_equal(fsutil_write_atomic(link_path, "long", 4, &err), 0);
+    assert_int_equal(fsutil_write_atomic(link_path, "ab", 2, &err), 0);
+    assert_int_equal(stat(link_path, &kind), 0);
+    assert_int_equal(kind.st_size, 2);
+    assert_int_equal(lstat(link_path, &kind), 0);
+    assert_true(S_ISLNK(kind.st_mode));
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    int fd = open(pipe_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fsutil_write_atomic(pipe_path, "ab", 2, &err), 0);
+    assert_int_equal(read(fd, text, 2), 2);
+    assert_string_equal(text, "ab");
+    assert_int_equal(lstat(pipe_path, &kind), 0);
+    assert_true(S_ISFIFO(kind.st_mode));
+    close(fd);
+    mem_free(link_path);
+    mem_free(pipe_path);
+}
+
 static void test_fsutil_mkdirs_list_and_remove_tree(void **state)
 {
     (void)state;
@@ -250,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fsutil_read_is_bounded),
         cmocka_unit_test(test_fsutil_write_atomic_replaces_and_leaves_nothing_beside),
+        cmocka_unit_test(test_fsutil_write_atomic_never_replaces_what_is_no_file),
         cmocka_unit_test(test_fsutil_mkdirs_list_and_remove_tree),
         cmocka_unit_test(test_fsutil_check_relative),
         cmocka_unit_test(test_fsutil_open_beneath_by_openat2),
