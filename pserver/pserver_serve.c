@@ -67,6 +67,7 @@ int pserver_serve(const struct pserver_options *options, struct pserver_job *job
         .job_id = option_string(options->set, "job_id"),
         .congestion = endpoint_is_loopback(&listen) ? "cubic" : NULL,
         .silent_ms = option_ms(options->set, "deadline"),
+        .connect_ms = option_ms(options->set, "connect_timeout"),
         .origin =
             {
                 .loaded = start->mode != JOB_START_FRESH,

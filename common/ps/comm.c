@@ -487,7 +487,7 @@ void comm_fail(struct comm *comm, const struct comm_link *from, int code, const 
         if (comm->joined && link != from)
             comm_link_tell_end(link, FRAME_FATAL, code, root);
         else if (!comm->joined)
-            comm_link_tell_end(link, FRAME_GOODBYE, SL_EREFUSED, root);
+            comm_link_tell_end(link, FRAME_GOODBYE, code == SL_ETIMEOUT ? code : SL_EREFUSED, root);
         comm_link_close(link);
     }
     comm->parts_count = 0;

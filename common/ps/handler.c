@@ -62,6 +62,7 @@ struct handler *handler_new(const struct handler_options *options)
     handler->apply = options->apply;
     peer_table_init(&handler->peers, round_trainers(options->round), options->serve->silent_ms,
                     options->serve->lost_ms);
+    handler->peers.connect_ms = options->serve->connect_ms;
     reply_pool_init(&handler->pool, options->state);
     handler->pool.on_release = handler_step_released;
     handler->pool.self = handler;

@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 
+static bool never_came(const struct peer_table *table, struct peer *peer, uint64_t now_ms);
 static int refuse_taken(const struct peer_table *table, int trainer, struct err *err);
 static double seconds(uint64_t from_ms, uint64_t to_ms);
 
@@ -104,6 +105,11 @@ int peer_tick(struct peer_table *table, uint64_t now_ms, struct err *out_err)
 {
     for (int t = 0; t < table->count; t++) {
         struct peer *peer = &table->items[t];
+        if (never_came(table, peer, now_ms)) {
+            err_set(out_err, SL_ETIMEOUT, "trainer %d has not come within %.1f s (connect_timeout)",
+                    t, seconds(peer->here_ms, now_ms));
+            return t;
+        }
         if (peer->state != PEER_LOST || now_ms < peer->lost_ms + table->lost_ms)
             continue;
         char who[PEER_ADDRESS_MAX + 192];
@@ -195,6 +201,20 @@ bool peer_link_says(struct peer_link *link, uint64_t now_ms, char *out, size_t o
     link->said_ms = now_ms;
     snprintf(out, out_bytes, "waiting %.1f s: %s", seconds(link->since_ms, now_ms),
              link->why[0] ? link->why : "no answer yet");
+    return true;
+}
+
+// Marks it dead when it is so.
+static bool never_came(const struct peer_table *table, struct peer *peer, uint64_t now_ms)
+{
+    if (peer->state != PEER_ABSENT || !table->connect_ms)
+        return false;
+    if (!peer->here_ms)
+        peer->here_ms = now_ms;
+    if (now_ms < peer->here_ms + table->connect_ms)
+        return false;
+    peer->state = PEER_DEAD;
+    snprintf(peer->why, sizeof peer->why, "it did not come in time");
     return true;
 }
 

@@ -27,9 +27,10 @@ struct peer {
     uint64_t incarnation, nonce;      // of the present or last holder; 0 = never seen
     char address[PEER_ADDRESS_MAX];   // "127.0.0.1:51122"
     int64_t since_wall_s;             // when it said hello first
-    uint64_t here_ms, lost_ms;        // when the state began
-    char why[PEER_WHY_MAX];           // how the connection was lost
-    const char *last_push;            // name of what it pushed last, NULL; borrowed
+    // When the state began; an absent one is awaited since here_ms, 0 before the first tick.
+    uint64_t here_ms, lost_ms;
+    char why[PEER_WHY_MAX];   // how the connection was lost
+    const char *last_push;    // name of what it pushed last, NULL; borrowed
     uint64_t last_push_ms;
     bool pushed;   // has pushed anything in this job
 };
@@ -38,7 +39,8 @@ struct peer_table {
     struct peer *items;   // by trainer id
     int count;
     uint64_t silent_ms, lost_ms;
-    bool rejoin;   // may a new process take the id of one that has pushed
+    uint64_t connect_ms;   // one that is absent for so long is given up; 0 = never (after init)
+    bool rejoin;           // may a new process take the id of one that has pushed
 };
 
 void peer_table_init(struct peer_table *table, int trainers, uint64_t silent_ms, uint64_t lost_ms);

@@ -32,6 +32,7 @@ struct serve_options {
     const char *congestion;       // TCP congestion control, NULL: the system's
     uint64_t silent_ms;           // a trainer that says nothing for so long is dead; 0 = 10 000
     uint64_t lost_ms;             // a lost connection must be back by then; 0 = 4 000
+    uint64_t connect_ms;          // a trainer must be here by then; 0 = waits for ever
     int threads;                  // compute threads beside the loop; 0: blocks run on the loop
     struct serve_origin origin;   // copied
     // All may be NULL; called on the loop thread. Texts are one line without a newline.

@@ -194,6 +194,26 @@ def test_a_server_that_never_comes(cluster, data):
     assert code == 1 and '127.0.0.1:%d' % port in text and 'connect_timeout' in text, text
 
 
+def test_a_trainer_that_never_comes_ends_the_job(cluster, data):
+    servers = cluster.servers(2, 2, *MODEL, '--connect_timeout', '3s')
+    trainer = cluster.trainer(0, servers, 2, *MODEL, '--data', data)
+    cluster.finish(servers + [trainer], DEADLINE, code=1)
+    for process in servers + [trainer]:
+        assert 'trainer 1 has not come within' in process.text, process.text
+
+
+def test_a_server_that_dies_before_the_trainers_come_ends_the_job(cluster, data):
+    servers = cluster.servers(2, 2, *MODEL)
+    servers[0].kill()
+    trainers = [
+        cluster.trainer(i, servers, 2, *MODEL, '--data', data, '--connect_timeout', '2s')
+        for i in range(2)
+    ]
+    cluster.finish(trainers + servers[1:], DEADLINE, code=1)
+    for process in trainers + servers[1:]:
+        assert servers[0].endpoint in process.text, process.text
+
+
 def test_a_port_in_use(cluster):
     holder = cluster.servers(1, 1, *MODEL)[0]
     code, text = cluster.run(

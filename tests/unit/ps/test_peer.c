@@ -74,6 +74,29 @@ static void test_peer_gives_up_after_the_deadline(void **unused)
     peer_table_deinit(&table);
 }
 
+static void test_peer_that_never_comes_is_given_up(void **unused)
+{
+    (void)unused;
+    struct peer_table table;
+    struct err err = {0};
+    peer_table_init(&table, 2, 0, 1000);
+    assert_int_equal(peer_tick(&table, 100, &err), -1);
+    assert_int_equal(peer_tick(&table, 9000000, &err), -1);
+    table.connect_ms = 5000;
+    assert_int_equal(peer_tick(&table, 10000000, &err), -1);
+    assert_int_equal(hello(&table, 0, 0, 1, 10001000, &err), 10 + PEER_NEW);
+    assert_int_equal(hello(&table, 1, 0, 2, 10001000, &err), 10 + PEER_NEW);
+    assert_int_equal(peer_tick(&table, 10009000, &err), -1);
+    peer_forget(&table, 1);   // refused elsewhere: its time begins anew
+    assert_int_equal(peer_tick(&table, 10010000, &err), -1);
+    assert_int_equal(peer_tick(&table, 10014999, &err), -1);
+    assert_int_equal(peer_tick(&table, 10015000, &err), 1);
+    assert_int_equal(err.code, SL_ETIMEOUT);
+    assert_string_equal(err.text, "trainer 1 has not come within 5.0 s (connect_timeout)");
+    assert_int_equal(peer_tick(&table, 10016000, &err), -1);
+    peer_table_deinit(&table);
+}
+
 static void test_peer_that_is_done_may_leave(void **unused)
 {
     (void)unused;
@@ -126,6 +149,7 @@ int main(void)
         cmocka_unit_test(test_peer_living_holder_refuses_a_newcomer),
         cmocka_unit_test(test_peer_next_incarnation_after_a_loss),
         cmocka_unit_test(test_peer_gives_up_after_the_deadline),
+        cmocka_unit_test(test_peer_that_never_comes_is_given_up),
         cmocka_unit_test(test_peer_that_is_done_may_leave),
         cmocka_unit_test(test_peer_link_waits_then_gives_up),
     };
