@@ -12,10 +12,12 @@
 #include "common/api/sluice.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/ckpt/ckpt_vars.h"
 #include "common/ckpt/op_save_load.h"
 #include "common/config/option.h"
 #include "common/exec/plan.h"
 #include "common/passes/transpiler.h"
+#include "common/program/op_desc.h"
 #include "common/program/program.h"
 #include "common/zoo/zoo.h"
 
@@ -23,6 +25,7 @@ static int check_options(const struct option_set *options, struct err *err);
 static int build_model(const struct option_set *options, struct job *job, struct err *err);
 static void name_network(const struct zoo_network *network, struct job *job);
 static int load_programs(const struct option_set *options, struct job *job, struct err *err);
+static int set_rate(const struct option_set *options, struct job *job, struct err *err);
 static char *find_loss(const struct block *block);
 static void find_feeds(const struct block *block, struct str_list *out);
 static void find_metrics(const struct block *block, struct job *job);
@@ -146,7 +149,33 @@ static int load_programs(const struct option_set *options, struct job *job, stru
     job->loss = loss ? mem_must_strdup(loss) : find_loss(block);
     find_feeds(block, &job->feeds);
     find_metrics(block, job);
-    return 0;
+    return option_is_set(options, "learning_rate") ? set_rate(options, job, err) : 0;
+}
+
+// --learning_rate takes the place of the constant one that the start-up program sets.
+static int set_rate(const struct option_set *options, struct job *job, struct err *err)
+{
+    struct str_list rates = {0}, constant = {0};
+    size_t set = 0;
+    ckpt_vars_rates(job->main, NULL, &rates, &constant);
+    struct block *block = program_block(job->startup, 0);
+    for (size_t i = 0; constant.count == 1 && i < block->ops_count; i++) {
+        const char *out = op_desc_output1(block->ops[i], "Out");
+        if (!out || !str_eq(out, constant.items[0]) ||
+            !str_eq(block->ops[i]->type, "fill_constant"))
+            continue;
+        op_desc_set_float(block->ops[i], "value", (float)option_f64(options, "learning_rate"));
+        if (op_desc_get_string(block->ops[i], "str_value", NULL))
+            op_desc_set_string(block->ops[i], "str_value", "");
+        set++;
+    }
+    str_list_deinit(&rates);
+    str_list_deinit(&constant);
+    return set == 1 ? 0
+                    : err_set(err, SL_EINVAL,
+                              "--learning_rate: %s has no learning rate that is one constant of "
+                              "its start-up program",
+                              option_string(options, "main_program"));
 }
 
 // Fluid marks the operator that makes the loss in its role.

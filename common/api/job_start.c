@@ -132,6 +132,7 @@ static int load_from(const struct option_set *options, const char *path,
     struct ckpt_load_options how = {
         .what = start->mode == JOB_START_INIT ? CKPT_PARAMS : CKPT_PERSISTABLES,
         .except = option_list(options, "load_except"),
+        .partial = option_bool(options, "partial"),
     };
     if (how.what == CKPT_PARAMS && !program->slices) {
         bool inferred = false;

@@ -13,6 +13,7 @@
 #include "common/base/assert.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/config/endpoint.h"
 #include "common/config/option_file.h"
 #include "common/config/option_set.h"
 #include "common/config/option_text.h"
@@ -36,6 +37,27 @@ static const struct {
     {OPTION_TRANSPILE | OPTION_PULL, "out", NULL},
 };
 
+// A flag that has no effect without one of the others is a mistake. In a job file, which other
+// roles and runs read too, it is none.
+static const struct {
+    const char *name;
+    const char *others[3];
+} partners[] = {
+    {"save_every", {"save_dir"}},
+    {"keep", {"save_dir"}},
+    {"fetch_dir", {"fetch"}},
+    {"first_step", {"feed_dir"}},
+    {"if_no_checkpoint", {"load_dir", "resume", "init_from"}},
+    {"learning_rate_from", {"load_dir", "resume", "init_from"}},
+    {"load_except", {"load_dir", "resume", "init_from"}},
+    {"partial", {"load_dir", "resume", "init_from"}},
+};
+
+// What these say of a model of the zoo, a saved program says itself.
+static const char *const of_zoo[] = {
+    "hidden", "optimizer", "momentum", "use_nesterov", "beta1", "beta2", "epsilon",
+};
+
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
 static int read_argv(struct option_set *set, int argc, char *const *argv, struct err *err);
@@ -49,6 +71,10 @@ static int check_places(const struct option_set *set, struct err *err);
 static int settle(struct option_set *set, size_t index, struct err *err);
 static int settle_exclusive(struct option_set *set, const char *const *names, struct err *err);
 static int check_needs(const struct option_set *set, struct err *err);
+static int check_ports(const struct option_set *set, struct err *err);
+static int check_partners(const struct option_set *set, struct err *err);
+static int check_of_zoo(const struct option_set *set, struct err *err);
+static bool is_of_zoo(const struct option_row *row);
 static void take_default(struct option_set *set, size_t index);
 static const struct option_slot *slot_of(const struct option_set *set, const char *name);
 static const struct option_slot *typed_slot(const struct option_set *set, const char *name,
@@ -103,7 +129,13 @@ int option_parse(struct option_set *set, int argc, char *const *argv, struct err
         rc = settle(set, i, err);
     for (size_t i = 0; !rc && i < LENGTH(exclusive); i++)
         rc = settle_exclusive(set, exclusive[i], err);
-    return rc ? rc : check_needs(set, err);
+    if (rc == 0)
+        rc = check_needs(set, err);
+    if (rc == 0)
+        rc = check_ports(set, err);
+    if (rc == 0)
+        rc = check_partners(set, err);
+    return rc ? rc : check_of_zoo(set, err);
 }
 
 unsigned option_role(const struct option_set *set)
@@ -371,8 +403,8 @@ static int decide_role(struct option_set *set, struct err *err)
             rc = err_set(err, SL_EUSAGE, "%s: this program is %s and cannot play that role", shown,
                          set->program);
         else
-            rc = err_set(err, SL_EUSAGE, "%s: is not one of %s", shown,
-                         option_table[index].choices);
+            rc =
+                err_set(err, SL_EUSAGE, "%s: is not one of %s", shown, option_table[index].choices);
         break;
     }
     // From here on the row is one like any other, so the job file must not speak for another role.
@@ -488,6 +520,70 @@ static int check_needs(const struct option_set *set, struct err *err)
                        option_origin_text(set, "trainer_id"),
                        (long long)option_int(set, "trainers"), option_origin_text(set, "trainers"));
     return 0;
+}
+
+// A server may listen on port 0; nobody can connect to it.
+static int check_ports(const struct option_set *set, struct err *err)
+{
+    const struct str_list *pservers = option_list(set, "pservers");
+    if (set->role != OPTION_TRAINER && set->role != OPTION_PULL)
+        return 0;
+    for (size_t i = 0; i < pservers->count; i++) {
+        struct endpoint endpoint;
+        if (endpoint_parse(pservers->items[i], &endpoint, err) == 0 && endpoint.port == 0)
+            return err_set(err, SL_EUSAGE,
+                           "--pservers: %s: port 0 cannot be connected to; give the port that the "
+                           "server says it is ready on",
+                           pservers->items[i]);
+    }
+    return 0;
+}
+
+static int check_partners(const struct option_set *set, struct err *err)
+{
+    for (size_t i = 0; i < LENGTH(partners); i++) {
+        if (option_origin(set, partners[i].name) != OPTION_FLAG)
+            continue;
+        bool found = false;
+        struct str_list names = {0};
+        for (size_t k = 0; k < 3 && partners[i].others[k]; k++) {
+            found = found || option_is_set(set, partners[i].others[k]);
+            str_list_addf(&names, "--%s", partners[i].others[k]);
+        }
+        char *text = str_list_join(&names, " or ");
+        str_list_deinit(&names);
+        if (!found)
+            err_set(err, SL_EUSAGE, "--%s has no effect without %s", partners[i].name, text);
+        mem_free(text);
+        if (!found)
+            return SL_EUSAGE;
+    }
+    return 0;
+}
+
+static int check_of_zoo(const struct option_set *set, struct err *err)
+{
+    if (!option_is_set(set, "main_program"))
+        return 0;
+    for (size_t i = 0; i < option_table_count; i++) {
+        // A key of the job file may belong to the file's model, which a flag has replaced.
+        if (!is_of_zoo(&option_table[i]) || !(option_table[i].roles & set->role) ||
+            set->slots[i].origin < option_origin(set, "main_program"))
+            continue;
+        char shown[OPTION_SET_SHOWN_MAX];
+        option_set_show(set, i, set->slots[i].origin, shown);
+        return err_set(err, SL_EUSAGE,
+                       "%s is for a model of the zoo (--model); main_program has its own", shown);
+    }
+    return 0;
+}
+
+static bool is_of_zoo(const struct option_row *row)
+{
+    for (size_t i = 0; i < LENGTH(of_zoo); i++)
+        if (str_eq(row->name, of_zoo[i]))
+            return true;
+    return row->section && str_eq(row->section, "optimizer");
 }
 
 static void take_default(struct option_set *set, size_t index)

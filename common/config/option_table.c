@@ -198,6 +198,8 @@ const struct option_row option_table[] = {
      "the job's when given)"},
     {"load_except", OPTION_LIST, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "GLOB,...",
      "variables that are not loaded"},
+    {"partial", OPTION_BOOL, LOADING, "false", NULL, 0, 0, "checkpoint", NULL, NULL,
+     "load what fits; what is missing or does not fit keeps its initial value"},
 
     {"fetch", OPTION_LIST, TRAINING, NULL, NULL, 0, 0, "output", NULL, "VAR,...",
      "variables to report each step"},

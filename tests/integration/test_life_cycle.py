@@ -208,6 +208,22 @@ def test_a_plain_folder_without_manifest_loads(train, tmp_path):
     assert tensors.same_folder(saved, load[3]['saved_to']) == []
 
 
+def test_partial_loads_what_fits(train, tmp_path):
+    saved = ok(train('run', '--steps', 2, '--save_dir', tmp_path / 'm'))[3]['saved_to']
+    plain = folder(tmp_path, 'plain')
+    os.mkdir(plain)
+    for name in tensors.names(saved):
+        if name != 'fc_1.b_0':
+            shutil.copy(os.path.join(saved, name), plain)
+    code, text, _, _ = train('strict', '--steps', 0, '--load_dir', plain)
+    assert code == 1 and 'fc_1.b_0: missing' in text and '--partial' in text, text
+    flags = ['--load_dir', plain, '--partial', '--save_dir', tmp_path / 'again']
+    load = ok(train('load', '--steps', 0, *flags))
+    assert '1 missing (fc_1.b_0)' in load[1], load[1]
+    wrong = tensors.same_folder(saved, load[3]['saved_to'])
+    assert wrong == ['fc_1.b_0']
+
+
 @pytest.mark.parametrize(
     'way,flags,want',
     [

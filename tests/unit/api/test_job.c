@@ -168,6 +168,48 @@ static void test_job_refuses(void **state)
     }
 }
 
+static float rate_of(const struct job *job)
+{
+    const struct block *block = program_block(job->startup, 0);
+    for (size_t i = 0; i < block->ops_count; i++)
+        if (str_eq(op_desc_output1(block->ops[i], "Out"), "learning_rate_0"))
+            return op_desc_get_float(block->ops[i], "value", -1);
+    return -2;
+}
+
+static void test_job_rate_of_a_saved_program(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/sluice job XXXXXX", main_path[64], startup_path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(main_path, sizeof main_path, "%s/main.pb", folder);
+    snprintf(startup_path, sizeof startup_path, "%s/startup.pb", folder);
+    const char *zoo[] = {"t",          "--role",        "local", "--model",
+                         "fit_a_line", "--lr_schedule", "none",  NULL};
+    const char *saved[] = {"t",          "--role",
+                           "local",      "--main_program",
+                           main_path,    "--startup_program",
+                           startup_path, "--learning_rate",
+                           "0.5",        NULL};
+    struct job job;
+    struct err err = {0};
+    for (int scheduled = 0; scheduled < 2; scheduled++) {
+        zoo[6] = scheduled ? "exponential" : "none";
+        assert_int_equal(build(OPTION_TRAINER | OPTION_LOCAL, zoo, &job, &err), 0);
+        assert_int_equal(program_save(job.main, main_path, &err), 0);
+        assert_int_equal(program_save(job.startup, startup_path, &err), 0);
+        job_deinit(&job);
+        int rc = build(OPTION_TRAINER | OPTION_LOCAL, saved, &job, &err);
+        assert_int_equal(rc, scheduled ? SL_EINVAL : 0);
+        if (!scheduled)
+            assert_true(rate_of(&job) == 0.5f);
+        job_deinit(&job);
+    }
+    unlink(main_path);
+    unlink(startup_path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_job_finds_loss_feeds_and_metrics_in_a_saved_program),
         cmocka_unit_test(test_job_tells_servers_on_port_0_apart),
         cmocka_unit_test(test_job_refuses),
+        cmocka_unit_test(test_job_rate_of_a_saved_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

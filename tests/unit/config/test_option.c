@@ -136,7 +136,7 @@ static void test_option_forms_of_flags(void **state)
     struct option_set *set = parsed(&(struct input){
         .roles = DAEMON,
         .args = {"--role=local", "--model", "recognize_digits", "--hidden=64,64", "--no-shuffle",
-                 "--drop_last", "false", "--use_nesterov", "--save_every", "1epoch",
+                 "--drop_last", "false", "--use_nesterov", "--save_every", "1epoch", "--save_dir=m",
                  "--learning_rate", "1e-3", NULL},
     });
     assert_int_equal(option_role(set), OPTION_LOCAL);
@@ -296,6 +296,44 @@ static void test_option_positionals(void **state)
     option_free(NULL);
 }
 
+static void test_option_flags_without_effect(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args[12];
+        const char *why;
+    } bad[] = {
+        {{"--role=local", "--model=m", "--save_every=5"},
+         "--save_every has no effect without --save_dir"},
+        {{"--model=m", "--pservers=a:1,b:0"}, "b:0: port 0"},
+        {{"--role=local", "--model=m", "--fetch_dir=f"}, "without --fetch"},
+        {{"--role=local", "--model=m", "--first_step=3"}, "without --feed_dir"},
+        {{"--role=local", "--model=m", "--if_no_checkpoint=start"},
+         "--load_dir or --resume or --init_from"},
+        {{"--role=local", "--main_program=a", "--startup_program=b", "--optimizer=adam"},
+         "--optimizer=adam (flag) is for a model of the zoo"},
+        {{"--role=local", "--main_program=a", "--startup_program=b", "--clip=norm"},
+         "--clip=norm (flag)"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct input input = {.roles = DAEMON};
+        memcpy(input.args, bad[i].args, sizeof bad[i].args);
+        refused(&input, bad[i].why);
+    }
+    // What is in the job file serves other roles and runs.
+    option_free(parsed(&(struct input){
+        .roles = DAEMON,
+        .file = "[model]\nmodel = m\noptimizer = adam\n[checkpoint]\nsave_every = 5\n",
+        .args = {"--role=local", NULL},
+    }));
+    option_free(parsed(&(struct input){
+        .roles = DAEMON,
+        .file = "[model]\nmodel = m\noptimizer = adam\n",
+        .args = {"--role=local", "--main_program=a", "--startup_program=b", "--learning_rate=0.5",
+                 NULL},
+    }));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_option_stronger_of_exclusive_options_wins),
         cmocka_unit_test(test_option_help_and_dump_come_from_the_table),
         cmocka_unit_test(test_option_positionals),
+        cmocka_unit_test(test_option_flags_without_effect),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
