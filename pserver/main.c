@@ -48,6 +48,8 @@ static int run(int argc, char **argv, uint64_t begun_ms, struct err *err)
         rc = pserver_job_prepare(&options, &job, err);
         if (rc == 0)
             rc = pserver_serve(&options, &job, begun_ms, err);
+        if (rc == SL_EUSAGE && job.scope)
+            rc = SL_EINVAL;   // the options were right: they are judged before anything runs
         pserver_job_deinit(&job);
     }
     pserver_options_deinit(&options);

@@ -21,6 +21,18 @@ static int run_all(const struct engine *engine, const struct program *program,
                    struct reader *reader, struct evaluate_result *out, struct err *err);
 static void add(const struct fetches *fetches, int64_t samples, struct evaluate_result *out);
 
+int evaluate_check(const struct engine *engine, struct err *err)
+{
+    if (!option_is_set(engine->options, "test_data"))
+        return 0;
+    struct program *program = clone_for_test(engine->job.main);
+    struct reader *reader = NULL;
+    int rc = open_data(engine, program, &reader, err);
+    reader_free(reader);
+    program_free(program);
+    return rc < 0 ? err_prefix(err, "--test_data") : 0;
+}
+
 int evaluate_run(struct engine *engine, struct evaluate_result *out, struct err *err)
 {
     memset(out, 0, sizeof *out);

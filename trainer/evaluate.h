@@ -15,5 +15,8 @@ struct evaluate_result {
     double metrics[EVALUATE_METRICS_MAX];   // as job.metric_names
 };
 
+// Can --test_data be read, and does it fit the test program? To be asked before training. Nothing
+// without --test_data.
+int evaluate_check(const struct engine *engine, struct err *err);
 // Nothing without --test_data.
 int evaluate_run(struct engine *engine, struct evaluate_result *out, struct err *err);

@@ -2,8 +2,10 @@
 // A training process: options, engine, data, steps, save, evaluation, summary. This file is the
 // order of these and the exit code: 0 planned work complete and last save committed, 1 failed, 2
 // wrong options, environment or job file, 3 stopped on request with state saved.
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/api/job_config.h"
@@ -43,6 +45,7 @@ struct trainer {
     struct fetches fetches;
     struct step_report report;
     struct progress_line line;
+    bool begun;   // options are known to be right: what fails now fails for another reason
     atomic_bool training;
     _Atomic uint64_t stop_ms;
 };
@@ -102,8 +105,9 @@ static int run(const struct option_set *options, struct trainer *trainer, struct
     if (rc < 0 && rc != SL_ESTOPPED)
         engine_abort(&trainer->engine, err->text);
     stop_end();
+    bool begun = trainer->begun;
     release(trainer);
-    return rc;
+    return rc == SL_EUSAGE && begun ? SL_EINVAL : rc;   // options are judged before anything runs
 }
 
 // Everything that can be wrong here is found before the servers are asked.
@@ -113,6 +117,8 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
     int rc = engine_open(options, engine, err);
     if (rc == 0)
         rc = work_open(engine, &trainer->work, err);
+    if (rc == 0 && engine_saves(engine))
+        rc = evaluate_check(engine, err);
     if (rc == 0)
         rc = fetches_init(&engine->job, engine->train, option_list(options, "fetch"),
                           &trainer->fetches, err);
@@ -126,6 +132,7 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
 static int begin(struct trainer *trainer, struct err *err)
 {
     struct str_list lines = {0};
+    trainer->begun = true;
     int rc = engine_begin(&trainer->engine, on_waiting, trainer, err);
     job_start_lines(&trainer->engine.start, &lines);
     if (rc == 0)
@@ -151,9 +158,9 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
     if (rc < 0)
         return rc;
     char *text = run_summary_format(&trainer->engine, &trainer->work, loop, &trainer->saver, &test);
-    puts(text);
-    fflush(stdout);
     rc = run_summary_write(&trainer->engine, text, err);
+    if ((puts(text) < 0 || fflush(stdout) != 0) && rc == 0)
+        rc = err_set(err, SL_EIO, "the summary on stdout: %s", strerror(errno));
     mem_free(text);
     if (rc == 0 && loop->stopped) {
         log_info("stopped on request after step %lld", (long long)trainer->work.progress.step);

@@ -4,6 +4,7 @@ show, 1 for all else; nothing half-written."""
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -84,6 +85,15 @@ AT = ['--current_endpoint', '127.0.0.1:6174']
         ('pserver', ZOO + TWO + AT + ['--pserver_id', '2'], ['pserver_id']),
         ('pserver', ZOO + TWO + AT + ['--min_block_size', '100'], ['min_block_size', '8192']),
         ('pserver', ZOO + TWO + AT + ['--data', 'x'], ['--data']),
+        ('trainer', LOCAL + ZOO + ['--data', 'x', '--save_every', '5'], ['--save_dir']),
+        ('trainer', LOCAL + ZOO + ['--data', 'x', '--fetch_dir', 'f'], ['--fetch']),
+        ('trainer', LOCAL + ZOO + ['--data', 'x', '--partial'], ['--partial', '--load_dir']),
+        (
+            'trainer',
+            LOCAL + ['--main_program', 'a', '--startup_program', 'b', '--optimizer', 'adam'],
+            ['--optimizer=adam', 'main_program'],
+        ),
+        ('trainer', ZOO + ['--data', 'x', '--pservers', '127.0.0.1:0'], ['127.0.0.1:0', 'port 0']),
         ('sluice', ['ckpt', 'pull', '--pservers', '127.0.0.1:1'], ['--out']),
         ('sluice', ['ckpt', 'pull', '--pservers', 'nonsense', '--out', 'x'], ['nonsense']),
         ('sluice', ['ckpt', 'explode'], ['explode']),
@@ -275,6 +285,44 @@ def test_unwritable_places(cluster, tmp_path):
     for flag, path in (('--save_dir', 'file/m'), ('--report', 'file/r'), ('--summary', 'file/s')):
         code, text = cluster.run('trainer', *run, flag, tmp_path / path)
         assert code == 1 and 'file' in text, (flag, text)
+
+
+def test_test_data_is_looked_at_before_training(cluster, tmp_path):
+    data = images.write(tmp_path / 'images', train=64)
+    run = ['--role', 'local', '--model', 'recognize_digits', '--data', data, '--batch_size', 8]
+    code, text = cluster.run('trainer', *run, '--test_data', 'no/test', '--save_dir', 'm')
+    assert code == 1 and 'no/test' in text, text
+    assert not (tmp_path / 'm').exists()
+
+
+def test_a_startup_program_of_another_model(cluster, golden):
+    case, other = golden('mlp_digits'), golden('fit_a_line_synthetic')
+    code, text = cluster.run(
+        'trainer',
+        '--role',
+        'local',
+        '--main_program',
+        os.path.join(case, 'main.pb'),
+        '--startup_program',
+        os.path.join(other, 'startup.pb'),
+        '--feed_dir',
+        os.path.join(case, c.golden_job(case)[0]['feed_dir']),
+    )
+    assert code == 1 and 'has no value' in text, text
+
+
+def test_results_that_cannot_be_written(cluster, tmp_path):
+    data = images.write(tmp_path / 'images', train=64)
+    run = ['--role', 'local', '--model', 'recognize_digits', '--data', data, '--steps', 1]
+    os.symlink('/dev/full', tmp_path / 'full')
+    for flag in ('--report', '--summary'):
+        code, text = cluster.run('trainer', *run, flag, tmp_path / 'full')
+        assert code == 1 and flag in text and 'No space' in text, text
+        assert os.path.islink(tmp_path / 'full')
+    line = [str(w) for w in [cluster.binary('trainer'), *run]]
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run(line, env=cluster.env, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and b'stdout' in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize('binary', ['pserver', 'trainer'])
