@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// The trainers: their steps, connections and what they check. See sim.c.
+#include "tests/sim/sim_inside.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void sim_trainer_start_compute(struct sim *sim, int trainer)
+{
+    struct sim_trainer *t = &sim->trainers[trainer];
+    t->computing = true;
+    t->fetching = false;
+    t->ready_ms = sim->now_ms + sim_link_dice(sim, 4);
+}
+
+void sim_trainer_push_all(struct sim *sim, int trainer)
+{
+    struct sim_trainer *t = &sim->trainers[trainer];
+    struct err err = {0};
+    uint64_t step = step_number(t->step);
+    size_t n = 0;
+    int rc = 0;
+    for (uint32_t v = 0; rc >= 0 && v < sim->map.vars_count; v++) {
+        const struct slice_var *var = sim->map.vars[v];
+        for (uint32_t s = 0; rc >= 0 && s < var->slices_count && var->role == SLICE_GRAD;
+             s++, n++) {
+            for (uint64_t e = 0; e < t->sizes[n]; e++)
+                t->grads[n][e] = sim_server_ledger_grad(trainer, step, v, e + (uint64_t)s * 7);
+            rc = step_push(t->step, v, s, t->grads[n], &err);
+        }
+    }
+    if (rc >= 0)
+        rc = step_send_barrier(t->step, &err);
+    n = 0;
+    for (uint32_t v = 0; rc >= 0 && v < sim->map.vars_count; v++) {
+        const struct slice_var *var = sim->map.vars[v];
+        for (uint32_t s = 0; rc >= 0 && s < var->slices_count && var->role == SLICE_PARAM; s++, n++)
+            rc = step_pull(t->step, v, s, t->params[n], &err);
+    }
+    if (rc < 0)
+        sim_link_failed(sim, "trainer %d: %s", trainer, err.text);
+    t->computing = false;
+    t->fetching = true;
+    for (int s = 0; s < sim->servers_count; s++)
+        sim_trainer_pump(sim, trainer, s);
+}
+
+static void end_step(struct sim *sim, int trainer)
+{
+    struct sim_trainer *t = &sim->trainers[trainer];
+    if (!t->fetching || !step_is_done(t->step))
+        return;
+    uint64_t version = step_number(t->step) + 1;
+    step_finish(t->step);
+    size_t n = 0;
+    char who[32];
+    snprintf(who, sizeof who, "trainer %d", trainer);
+    for (uint32_t v = 0; v < sim->map.vars_count; v++) {
+        const struct slice_var *var = sim->map.vars[v];
+        for (uint32_t s = 0; s < var->slices_count && var->role == SLICE_PARAM; s++, n++)
+            sim_server_check_slice(sim, who, t->params[n], var, s, version);
+    }
+    if (version < sim->steps) {
+        sim_trainer_start_compute(sim, trainer);
+        return;
+    }
+    t->fetching = false;
+    t->completing = true;
+    for (int s = 0; s < sim->servers_count; s++)
+        sim_server_send_plain(sim, trainer, s, true, t->conn[s],
+                              (struct sim_frame){.type = FRAME_COMPLETE,
+                                                 .step = version,
+                                                 .incarnation = t->incarnation});
+}
+
+void sim_trainer_pump(struct sim *sim, int trainer, int server)
+{
+    struct sim_trainer *t = &sim->trainers[trainer];
+    struct step_out out;
+    while (t->welcomed[server] && step_take(t->step, server, &out)) {
+        struct sim_frame frame = {.step = out.step, .incarnation = t->incarnation};
+        switch (out.what) {
+        case STEP_PUSH:
+            frame.type = FRAME_PUSH;
+            frame.variable = out.variable;
+            frame.slice = out.slice;
+            frame.offset = out.offset;
+            frame.bytes = out.bytes;
+            frame.body = mem_alloc(out.bytes);
+            memcpy(frame.body, out.data, out.bytes);
+            for (uint32_t i = 0; i < out.bytes; i++)
+                frame.hash = frame.hash * 31 + frame.body[i] + 1;
+            break;
+        case STEP_BARRIER:
+            frame.type = FRAME_SEND_BARRIER;
+            break;
+        case STEP_PULL:
+            frame.type = FRAME_PULL;
+            frame.request = out.request;
+            frame.ranges_count = out.ranges_count;
+            frame.ranges = mem_alloc(out.ranges_count * sizeof *frame.ranges);
+            memcpy(frame.ranges, out.ranges, out.ranges_count * sizeof *frame.ranges);
+            break;
+        case STEP_COMMIT:
+            frame.type = FRAME_COMMIT_STEP;
+            frame.decision = out.decision;
+            frame.request = out.stage;
+            break;
+        case STEP_FETCHED:
+            frame.type = FRAME_FETCH_BARRIER;
+            break;
+        case STEP_NOTHING:
+            return;
+        }
+        sim_server_send_plain(sim, trainer, server, true, t->conn[server], frame);
+    }
+}
+
+static void trainer_welcome(struct sim *sim, const struct sim_frame *frame)
+{
+    struct sim_trainer *t = &sim->trainers[frame->trainer];
+    int server = frame->server;
+    bool back = t->incarnation && t->links[server].welcomed;
+    if (t->welcomed[server])
+        return;
+    if (t->incarnation && frame->incarnation != t->incarnation) {
+        sim_link_failed(sim, "trainer %d: incarnation %llu and %llu", frame->trainer,
+                        (unsigned long long)t->incarnation, (unsigned long long)frame->incarnation);
+        return;
+    }
+    t->incarnation = frame->incarnation;
+    t->welcomed[server] = true;
+    peer_link_welcomed(&t->links[server]);
+    step_connected(t->step, server, back);
+    if (t->completing && !t->completed[server])
+        sim_server_send_plain(sim, frame->trainer, server, true, t->conn[server],
+                              (struct sim_frame){.type = FRAME_COMPLETE,
+                                                 .step = sim->steps,
+                                                 .incarnation = t->incarnation});
+}
+
+static void at_trainer(struct sim *sim, struct sim_frame *frame)
+{
+    struct sim_trainer *t = &sim->trainers[frame->trainer];
+    int server = frame->server;
+    struct err err = {0};
+    int rc = 0;
+    if (frame->source && memcmp(frame->source, frame->body, (size_t)frame->bytes) != 0 &&
+        frame->sound)
+        sim_link_failed(sim, "server %d: version %llu was overwritten while it was read", server,
+                        (unsigned long long)frame->step);
+    if (t->conn[server] != frame->conn)
+        return;
+    t->heard_ms[server] = sim->now_ms;
+    switch (frame->type) {
+    case FRAME_WELCOME:
+        trainer_welcome(sim, frame);
+        break;
+    case FRAME_MISSING:
+        rc = step_missing(t->step, server, frame->step, frame->ranges, frame->ranges_count,
+                          frame->flags & FRAME_LAST, &err);
+        break;
+    case FRAME_PARTIALS:
+        rc = step_partials(t->step, server, frame->step, frame->request, NULL, 0, true, &err);
+        for (int s = 0; s < sim->servers_count; s++)
+            sim_trainer_pump(sim, frame->trainer, s);
+        break;
+    case FRAME_COMMITTED:
+        rc = step_committed(t->step, server, frame->step, &err);
+        break;
+    case FRAME_DATA: {
+        void *dst = step_place(t->step, server, frame->request, frame->variable, frame->slice,
+                               frame->step, frame->offset, (uint32_t)frame->bytes);
+        if (dst)
+            memcpy(dst, frame->body, (size_t)frame->bytes);
+        step_data(t->step, server, frame->request, frame->variable, frame->slice,
+                  (uint32_t)frame->bytes, dst, frame->sound, frame->flags & FRAME_LAST);
+        break;
+    }
+    case FRAME_COMPLETED:
+        t->completed[server] = true;
+        break;
+    default:
+        break;
+    }
+    if (rc < 0)
+        sim_link_failed(sim, "trainer %d: %s of server %d: %s", frame->trainer,
+                        frame_type_name((int)frame->type), server, err.text);
+    sim_trainer_pump(sim, frame->trainer, server);
+    end_step(sim, frame->trainer);
+}
+
+void sim_trainer_deliver(struct sim *sim, struct sim_frame *frame)
+{
+    if (frame->to_server)
+        sim_server_take(sim, frame);
+    else
+        at_trainer(sim, frame);
+    sim_link_drop_frame(sim, frame);
+}
