@@ -78,7 +78,7 @@ static inline float ftrl_root_of(float x)
         const T *param, *squared, *linear, *grad;                                                  \
         T lr, l1, l2, power;                                                                       \
     };                                                                                             \
-    DEFINE_FTRL_LOOP(root, T, S, ROOT_##S)                                                             \
+    DEFINE_FTRL_LOOP(root, T, S, ROOT_##S)                                                         \
     DEFINE_FTRL_LOOP(power, T, S, ANY_POWER)                                                       \
     static void ftrl_run_##S(struct op_ctx *ctx)                                                   \
     {                                                                                              \
