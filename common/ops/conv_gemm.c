@@ -19,13 +19,15 @@
 
 #include <string.h>
 
+#include "common/base/limits.h"
 #include "common/ops/blas.h"
 #include "common/ops/im2col.h"
 
 #define PRODUCT_SMALL 1000000
-#define COLUMNS_MIN 32            // below that the product is inefficient
-#define PATCHES_MAX (64 * 1024)   // elements of P, but not less than one row of output
-#define TURNED_FILTER_MIN 1024    // elements of a filter from which dF is made transposed
+#define COLUMNS_MIN 32                 // below that the product is inefficient
+#define PATCHES_MAX (64 * 1024)        // elements of P, but not less than one row of output
+#define WORK_MAX (UINT64_C(1) << 56)   // elements
+#define TURNED_FILTER_MIN 1024         // elements of a filter from which dF is made transposed
 
 // How a convolution is cut. Sizes are of one group.
 struct cut {
@@ -44,7 +46,7 @@ struct room {
 };
 
 static struct cut cut_of(const struct conv_gemm *conv);
-static struct room room_of(const struct conv_gemm *conv, const struct cut *cut);
+static struct room room_of(const struct cut *cut);
 static struct conv_gemm turned(const struct conv_gemm *conv);
 static void turn_filter(const struct conv_gemm *conv, const struct cut *cut, char *to,
                         const char *filter);
@@ -103,15 +105,22 @@ static bool can_turn(const struct conv_gemm *conv, const struct cut *cut)
            cut->in_plane * 4 <= cut->out_plane * 5;
 }
 
-static struct room room_of(const struct conv_gemm *conv, const struct cut *cut)
+// Products and sums that stop at WORK_MAX instead of wrapping around.
+static size_t times(int64_t a, int64_t b)
 {
-    (void)conv;
-    struct room room = {.joined = (size_t)(cut->columns * cut->out_c),
-                        .filter = (size_t)(cut->out_c * cut->k)};
+    uint64_t product;
+    return !limit_mul_u64((uint64_t)a, (uint64_t)b, &product) || product > WORK_MAX ? WORK_MAX
+                                                                                    : product;
+}
+
+static struct room room_of(const struct cut *cut)
+{
+    struct room room = {.joined = times(cut->columns, cut->out_c),
+                        .filter = times(cut->out_c, cut->k)};
     if (!cut->direct)
-        room.patches = (size_t)(cut->columns * cut->k);
+        room.patches = times(cut->columns, cut->k);
     if (cut->padded)
-        room.padded = (size_t)(cut->images * cut->in_c * cut->plane);
+        room.padded = times(cut->plane, cut->images * cut->in_c);
     return room;
 }
 
@@ -120,16 +129,24 @@ static size_t room_all(const struct room *room)
     return room->padded + room->patches + room->joined + room->filter;
 }
 
+bool conv_gemm_fits(const struct conv_gemm *conv)
+{
+    const struct window_axis *h = &conv->axis[WINDOW_H], *w = &conv->axis[WINDOW_W];
+    int64_t places = h->kernel * w->kernel;
+    return h->in * w->in <= INT32_MAX && h->out * w->out <= INT32_MAX && places <= INT32_MAX &&
+           times(places, conv->in_c) <= INT32_MAX && conv->out_c <= INT32_MAX;
+}
+
 size_t conv_gemm_work(const struct conv_gemm *conv)
 {
     struct cut cut = cut_of(conv);
-    struct room room = room_of(conv, &cut);
+    struct room room = room_of(&cut);
     size_t work = room_all(&room);
     if (!can_turn(conv, &cut))
         return work;
     struct conv_gemm back = turned(conv);
     struct cut back_cut = cut_of(&back);
-    struct room back_room = room_of(&back, &back_cut);
+    struct room back_room = room_of(&back_cut);
     return work > room_all(&back_room) ? work : room_all(&back_room);
 }
 
@@ -146,7 +163,7 @@ struct pass {
 static struct pass begin_pass(const struct conv_gemm *conv, const struct cut *cut, int64_t group,
                               void *work)
 {
-    struct room room = room_of(conv, cut);
+    struct room room = room_of(cut);
     struct pass p = {.conv = conv, .cut = cut, .group = group, .padded_image = -1, .padded = work};
     p.patches = p.padded + room.padded * cut->bytes;
     p.joined = p.patches + room.patches * cut->bytes;

@@ -20,7 +20,10 @@ struct conv_gemm {
     struct window_axis axis[2];
 };
 
-// Elements of working memory that the functions below want.
+// Can the sizes be given to BLAS? False for planes or filters of more than 2^31 elements.
+bool conv_gemm_fits(const struct conv_gemm *conv);
+// Elements of working memory that the functions below want; a number that no tensor has when it is
+// too large.
 size_t conv_gemm_work(const struct conv_gemm *conv);
 // work is as large as conv_gemm_work says. No two arrays overlap. Results are overwritten.
 void conv_gemm_forward(const struct conv_gemm *conv, void *out, const void *in, const void *filter,

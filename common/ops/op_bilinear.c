@@ -151,6 +151,8 @@ static int bilinear_begin(struct op_ctx *ctx, const int *others, struct bilinear
                              .m = x->dims.d[1],
                              .n = y->dims.d[1],
                              .k = op_in(ctx, BILINEAR_WEIGHT)->dims.d[0]};
+    if (out->b > INT32_MAX || out->m > INT32_MAX || out->n > INT32_MAX)
+        return err_set(ctx->err, SL_ELIMIT, "a side of a matrix is longer than %d", INT32_MAX);
     const int64_t work[] = {out->b * (out->m > out->n ? out->m : out->n)};
     struct dims dims = dims_make(1, work);
     return op_resize(&ctx->temps[0], x->dtype, &dims, ctx->err);

@@ -90,8 +90,10 @@ static int read_conv(const struct attr *const *attr, const struct dims *in,
                               .groups = attr[CONV_GROUPS]->i};
     if (out->groups < 1)
         return err_set(err, SL_EINVAL, "groups %lld must be at least 1", (long long)out->groups);
-    bool fits = out->in_c < 0 || filter->d[1] < 0 || out->in_c == filter->d[1] * out->groups;
-    if (!fits || out->out_c % out->groups != 0 || out->in_c == 0 || out->out_c == 0)
+    bool fits = out->in_c < 0 || filter->d[1] < 0 ||
+                (out->in_c % out->groups == 0 && out->in_c / out->groups == filter->d[1]);
+    if (!fits || (out->out_c >= 0 && out->out_c % out->groups != 0) || out->in_c == 0 ||
+        out->out_c == 0)
         return err_set(err, SL_EMISMATCH,
                        "Input %s and Filter %s do not fit together with %lld groups (%s)",
                        dims_format(in, in_text), dims_format(filter, filter_text),
@@ -170,6 +172,8 @@ static int conv_begin(struct op_ctx *ctx, bool *channels_last, struct conv_gemm 
     if (rc < 0)
         return rc;
     conv->f32 = in->dtype == DTYPE_FP32;
+    if (!conv_gemm_fits(conv))
+        return err_set(ctx->err, SL_ELIMIT, "the images or the filter are too large");
     *depthwise = conv->groups == conv->in_c && conv->groups > 1;
     if (*depthwise)
         return 0;

@@ -88,6 +88,8 @@ static int turn_axes(const struct attr *const *attr, struct window_axis axis[2],
                                "output_size has %lld; from %lld to below %lld is possible",
                                (long long)a->in, (long long)least, (long long)(least + a->stride));
         }
+        if (a->out >= 0 && a->in > WINDOW_SIDE_MAX)
+            return err_set(err, SL_ELIMIT, "an output side of %lld is too long", (long long)a->in);
         if (a->out >= 0 && (a->in < 1 || a->out < 1 || a->kernel < 1))
             return err_set(err, SL_EINVAL, "an image side of %lld gives an output side of %lld",
                            (long long)a->out, (long long)a->in);
@@ -111,7 +113,7 @@ static int read_transpose(const struct attr *const *attr, const struct dims *in,
     if (groups < 1)
         return err_set(err, SL_EINVAL, "groups %lld must be at least 1", (long long)groups);
     if (!op_dims_fit(channels, filter->d[0]) || (channels >= 0 && channels % groups != 0) ||
-        channels == 0 || filter->d[1] == 0)
+        channels == 0 || filter->d[1] == 0 || filter->d[1] > INT32_MAX || groups > INT32_MAX)
         return err_set(err, SL_EMISMATCH,
                        "Input %s and Filter %s do not fit together with %lld groups (%s)",
                        dims_format(in, in_text), dims_format(filter, filter_text),
@@ -191,6 +193,8 @@ static int transpose_begin(struct op_ctx *ctx, bool *channels_last, struct conv_
     if (rc < 0)
         return rc;
     conv->f32 = in->dtype == DTYPE_FP32;
+    if (!conv_gemm_fits(conv))
+        return err_set(ctx->err, SL_ELIMIT, "the images or the filter are too large");
     *depthwise = conv->groups == conv->in_c && conv->groups > 1;
     if (*depthwise)
         return 0;

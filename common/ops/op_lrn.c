@@ -44,6 +44,19 @@ struct lrn {
     bool channels_last;
 };
 
+// The channels [first, last) of the window of channel c that exist.
+static int64_t lrn_first(const struct lrn *s, int64_t c)
+{
+    int64_t first = c - (s->window - 1) / 2;
+    return first > 0 ? first : 0;
+}
+
+static int64_t lrn_last(const struct lrn *s, int64_t c)
+{
+    int64_t last = c - (s->window - 1) / 2 + s->window;
+    return last < s->c ? last : s->c;
+}
+
 #define DEFINE_LRN(T, S, POW)                                                                      \
     OP_CLONES static void add_squares_##S(T *mid, const T *x, T alpha, int64_t n)                  \
     {                                                                                              \
@@ -59,13 +72,13 @@ struct lrn {
     static void lrn_forward_##S(const struct lrn *s, T *out, T *mid, const T *x)                   \
     {                                                                                              \
         for (int64_t at = 0; at < s->n * s->c; at++) {                                             \
-            int64_t c = at % s->c, first = c - (s->window - 1) / 2, here = at * s->plane;          \
+            int64_t c = at % s->c, here = at * s->plane;                                           \
+            int64_t first = lrn_first(s, c), last = lrn_last(s, c);                                \
             for (int64_t i = here; i < here + s->plane; i++)                                       \
                 mid[i] = (T)s->k;                                                                  \
-            for (int64_t other = first; other < first + s->window; other++)                        \
-                if (other >= 0 && other < s->c)                                                    \
-                    add_squares_##S(mid + here, x + (at - c + other) * s->plane, (T)s->alpha,      \
-                                    s->plane);                                                     \
+            for (int64_t other = first; other < last; other++)                                     \
+                add_squares_##S(mid + here, x + (at - c + other) * s->plane, (T)s->alpha,          \
+                                s->plane);                                                         \
             for (int64_t i = here; i < here + s->plane; i++)                                       \
                 out[i] = x[i] * POW(mid[i], -(T)s->beta);                                          \
         }                                                                                          \
@@ -75,14 +88,14 @@ struct lrn {
     {                                                                                              \
         T factor = -2 * (T)s->alpha * (T)s->beta;                                                  \
         for (int64_t at = 0; at < s->n * s->c; at++) {                                             \
-            int64_t c = at % s->c, first = c - (s->window - 1) / 2, here = at * s->plane;          \
+            int64_t c = at % s->c, here = at * s->plane;                                           \
+            int64_t first = lrn_first(s, c), last = lrn_last(s, c);                                \
             for (int64_t i = here; i < here + s->plane; i++)                                       \
                 dx[i] = POW(mid[i], -(T)s->beta) * dout[i];                                        \
-            for (int64_t other = first; other < first + s->window; other++) {                      \
+            for (int64_t other = first; other < last; other++) {                                   \
                 int64_t there = (at - c + other) * s->plane;                                       \
-                if (other >= 0 && other < s->c)                                                    \
-                    add_ratios_##S(dx + here, dout + there, out + there, mid + there, x + here,    \
-                                   factor, s->plane);                                              \
+                add_ratios_##S(dx + here, dout + there, out + there, mid + there, x + here,        \
+                               factor, s->plane);                                                  \
             }                                                                                      \
         }                                                                                          \
     }

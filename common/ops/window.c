@@ -8,8 +8,6 @@
 #include "common/base/str.h"
 #include "common/program/attr.h"
 
-#define SIDE_MAX (1 << 30)
-
 static int64_t ceil_div(int64_t a, int64_t b);
 
 static int read_pair(const struct attr *attr, const char *name, int64_t out[2], struct err *err)
@@ -18,19 +16,19 @@ static int read_pair(const struct attr *attr, const char *name, int64_t out[2], 
         return err_set(err, SL_EINVAL, "%s must have 2 numbers, not %zu", name, attr->count);
     for (int i = 0; i < 2; i++) {
         out[i] = attr->ints[i];
-        if (out[i] < 1 || out[i] > SIDE_MAX)
+        if (out[i] < 1 || out[i] > WINDOW_SIDE_MAX)
             return err_set(err, SL_EINVAL, "%s has %lld; at least 1 is wanted", name,
                            (long long)out[i]);
     }
     return 0;
 }
 
-static int read_paddings(struct window_axis axis[2], const struct attr *attr, struct err *err)
+static int read_paddings(struct window_axis *axis, const struct attr *attr, struct err *err)
 {
     if (attr->count != 2 && attr->count != 4)
         return err_set(err, SL_EINVAL, "paddings must have 2 or 4 numbers, not %zu", attr->count);
     for (size_t i = 0; i < attr->count; i++)
-        if (attr->ints[i] < 0 || attr->ints[i] > SIDE_MAX)
+        if (attr->ints[i] < 0 || attr->ints[i] > WINDOW_SIDE_MAX)
             return err_set(err, SL_EINVAL, "paddings has %lld; at least 0 is wanted",
                            (long long)attr->ints[i]);
     size_t both = attr->count == 2 ? 1 : 2;
@@ -41,7 +39,7 @@ static int read_paddings(struct window_axis axis[2], const struct attr *attr, st
     return 0;
 }
 
-int window_read(struct window_axis axis[2], const struct window_attrs *attrs, struct err *err)
+int window_read(struct window_axis *axis, const struct window_attrs *attrs, struct err *err)
 {
     int64_t strides[2], dilations[2] = {1, 1};
     int rc = read_pair(attrs->strides, "strides", strides, err);
@@ -58,6 +56,9 @@ int window_read(struct window_axis axis[2], const struct window_attrs *attrs, st
                        algorithm);
     for (int i = 0; i < 2; i++) {
         struct window_axis *a = &axis[i];
+        if (a->in > WINDOW_SIDE_MAX || a->kernel > WINDOW_SIDE_MAX)
+            return err_set(err, SL_ELIMIT, "an image or a kernel has a side of more than %d",
+                           WINDOW_SIDE_MAX);
         a->stride = strides[i];
         a->dilation = same ? 1 : dilations[i];
         if (same || valid)
@@ -71,7 +72,7 @@ int window_read(struct window_axis axis[2], const struct window_attrs *attrs, st
     return 0;
 }
 
-int window_count(struct window_axis axis[2], bool ceil_mode, struct err *err)
+int window_count(struct window_axis *axis, bool ceil_mode, struct err *err)
 {
     for (int i = 0; i < 2; i++) {
         struct window_axis *a = &axis[i];

@@ -11,6 +11,10 @@ struct attr;
 struct dims;
 struct err;
 
+// Sides, strides, dilations and paddings are at most this, so that products of two of them, and of
+// what comes of them, stay within 64 bits.
+#define WINDOW_SIDE_MAX (1 << 28)
+
 // Sizes in elements; in and out are -1 while a program is built and they are not known.
 struct window_axis {
     int64_t in, out, kernel, stride, before, after, dilation;
@@ -23,11 +27,12 @@ struct window_attrs {
     const struct attr *strides, *paddings, *algorithm, *dilations;
 };
 
-// Fills stride, dilation and the padding on both sides; in and kernel are given. SAME pads so that
-// out is in / stride rounded up, and drops the dilation; VALID does not pad. SL_EINVAL.
-int window_read(struct window_axis axis[2], const struct window_attrs *attrs, struct err *err);
+// Fills stride, dilation and the padding of both axes; in and kernel are given. SAME pads so that
+// out is in / stride rounded up, and drops the dilation; VALID does not pad. SL_EINVAL,
+// SL_ELIMIT.
+int window_read(struct window_axis *axis, const struct window_attrs *attrs, struct err *err);
 // Fills out from the rest. SL_EINVAL when no output is left.
-int window_count(struct window_axis axis[2], bool ceil_mode, struct err *err);
+int window_count(struct window_axis *axis, bool ceil_mode, struct err *err);
 // Outputs [*first, *last) of the axis see an element of the image at place i of the kernel.
 void window_inside(const struct window_axis *axis, int64_t i, int64_t *first, int64_t *last);
 // Is the data format (NCHW, NHWC, AnyLayout; "" counts as NCHW) channels-last? SL_EINVAL.

@@ -86,6 +86,14 @@ void op_runner_float(struct op_runner *run, const char *attr, float value)
     find_attr(run, attr)->f = value;
 }
 
+void op_runner_string(struct op_runner *run, const char *attr, const char *value)
+{
+    struct attr *a = find_attr(run, attr);
+    mem_free(a->s);
+    a->s = mem_must_strdup(value);
+    a->s_bytes = strlen(value);
+}
+
 void op_runner_ints(struct op_runner *run, const char *attr, const int64_t *values, size_t count)
 {
     struct attr *a = find_attr(run, attr);

@@ -14,6 +14,7 @@ struct op_runner *op_runner_new(const char *type);   // asserts that the op exis
 void op_runner_free(struct op_runner *run);
 void op_runner_int(struct op_runner *run, const char *attr, int64_t value);   // INT, LONG, BOOLEAN
 void op_runner_float(struct op_runner *run, const char *attr, float value);
+void op_runner_string(struct op_runner *run, const char *attr, const char *value);
 void op_runner_ints(struct op_runner *run, const char *attr, const int64_t *values, size_t count);
 // Adds an argument to an input slot. Dims may hold -1 when only op_runner_infer follows.
 void op_runner_shape(struct op_runner *run, const char *slot, int dtype, int rank,
