@@ -253,8 +253,9 @@ static void on_stop(void *arg)
 {
     struct serve *serve = arg;
     struct err why = {0};
-    err_set(&why, SL_ESTOPPED, "server %s was stopped on request at step %llu", serve->endpoint,
-            (unsigned long long)serve->state.version);
-    if (serve->server)
-        handler_fail(serve->handler, &why);
+    if (!serve->server)
+        return;
+    err_set(&why, SL_ESTOPPED, "server %s was stopped on request at step %llu",
+            rpc_server_endpoint(serve->server), (unsigned long long)serve->state.version);
+    handler_fail(serve->handler, &why);
 }
