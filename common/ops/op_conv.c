@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/ops/conv_depthwise.h"
 #include "common/ops/conv_gemm.h"
+#include "common/ops/conv_op.h"
 #include "common/ops/layout.h"
 #include "common/ops/op.h"
 
@@ -146,13 +147,9 @@ static int conv_grad_infer(struct op_shape *shape)
     if (rc < 0)
         return rc;
     struct dims out = conv_out_dims(&conv, last);
-    bool fits = dout->dims.rank == 4;
-    for (int i = 0; fits && i < 4; i++)
-        fits = op_dims_fit(out.d[i], dout->dims.d[i]);
-    char text[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX];
-    if (!fits)
-        return err_set(shape->err, SL_EMISMATCH, "Output@GRAD is %s, Output is %s",
-                       dims_format(&dout->dims, text), dims_format(&out, want));
+    rc = conv_op_check_gradient(shape, &dout->dims, &out);
+    if (rc < 0)
+        return rc;
     op_shape_set(shape, CONV_GRAD_DINPUT, 0, &in->dims, in->dtype, in);
     op_shape_set(shape, CONV_GRAD_DFILTER, 0, &filter->dims, filter->dtype, filter);
     return 0;
@@ -163,23 +160,10 @@ static int conv_begin(struct op_ctx *ctx, bool *channels_last, struct conv_gemm 
                       bool *depthwise)
 {
     const struct tensor *in = op_in(ctx, CONV_INPUT), *filter = op_in(ctx, CONV_FILTER);
-    if (in->dtype != DTYPE_FP32 && in->dtype != DTYPE_FP64)
-        return op_bad_dtype(ctx, (int)in->dtype);
-    if (filter->dtype != in->dtype)
-        return err_set(ctx->err, SL_EMISMATCH, "Filter is %s but Input is %s",
-                       dtype_name((int)filter->dtype), dtype_name((int)in->dtype));
-    int rc = read_conv(ctx->attr, &in->dims, &filter->dims, channels_last, conv, ctx->err);
-    if (rc < 0)
-        return rc;
-    conv->f32 = in->dtype == DTYPE_FP32;
-    if (!conv_gemm_fits(conv))
-        return err_set(ctx->err, SL_ELIMIT, "the images or the filter are too large");
-    *depthwise = conv->groups == conv->in_c && conv->groups > 1;
-    if (*depthwise)
-        return 0;
-    const int64_t work[] = {(int64_t)conv_gemm_work(conv)};
-    struct dims dims = dims_make(1, work);
-    return op_resize(&ctx->temps[TEMP_WORK], in->dtype, &dims, ctx->err);
+    int rc = conv_op_check_types(ctx, in, filter);
+    if (rc == 0)
+        rc = read_conv(ctx->attr, &in->dims, &filter->dims, channels_last, conv, ctx->err);
+    return rc < 0 ? rc : conv_op_prepare(ctx, in, conv, &ctx->temps[TEMP_WORK], depthwise);
 }
 
 static int conv_forward(struct op_ctx *ctx)
