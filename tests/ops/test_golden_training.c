@@ -274,9 +274,15 @@ static void test_trainings_equal_recorded_results(void **state)
         mem_free(losses);
         mem_free(dir);
     }
-    for (const char *const *name = wanted_cases; *name != NULL; name++)
-        if (!str_list_has(&ran, *name))
+    const char *ci = getenv("CI");
+    for (const char *const *name = wanted_cases; *name != NULL; name++) {
+        if (str_list_has(&ran, *name))
+            continue;
+        // Some cases lie beside a clone, not in it.
+        if (str_list_has(&names, *name) || (ci != NULL && strcmp(ci, "true") == 0))
             fail_msg("%s did not run", *name);
+        print_message("skipped: %s is not among the recorded results here\n", *name);
+    }
     assert_int_equal(failed, 0);
     str_list_deinit(&names);
     str_list_deinit(&ran);
