@@ -122,6 +122,10 @@ struct op_def {
     int temps;
     bool kernel_resizes;   // the kernel sizes its outputs itself (data-dependent shapes, host ops)
     bool row_splittable;   // may run on any run of rows alone (optimizers, sum, scale)
+    // With a gradient of selected rows, does this op write only the rows that the gradient names?
+    // Its outputs then hold the inputs' values in all other rows before it runs (in place, or the
+    // caller saw to it). NULL: it writes every row. op is the description (adam's lazy_mode).
+    bool (*rows_only)(const struct op_desc *op);
     // The plan runs the block that attribute sub_block names when the kernel returns 1 (0: not).
     bool runs_block;
 };

@@ -35,6 +35,9 @@ struct slice_var {
     enum dtype dtype;
     struct dims dims;               // full shape
     bool replicated;
+    // PARAM: a table that trainers read by rows and never pull whole; GRAD: its gradient travels as
+    // selected rows, whose indices count from the slice's first row.
+    bool sparse;
     struct slice *slices;
     size_t slices_count, slices_cap;
 };
