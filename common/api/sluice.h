@@ -9,8 +9,8 @@
 // function returns belong to the handle it was asked of, unless it says "free it". One handle is
 // used by one thread at a time; different executors may run in different threads.
 //
-// This header has two parts in files of their own, which it includes: sluice_layers.h and
-// sluice_optimizers.h.
+// This header has three parts in files of their own, which it includes: sluice_io.h (saving and
+// loading), sluice_layers.h and sluice_optimizers.h.
 #pragma once
 
 #include <stdbool.h>
@@ -125,6 +125,17 @@ SL_API sl_var *sl_program_var(const sl_program *program, const char *name);
 SL_API const char *sl_var_name(const sl_var *var);
 SL_API struct sl_shape sl_var_shape(const sl_var *var);   // -1: as many as are fed
 SL_API enum sl_dtype sl_var_dtype(const sl_var *var);
+SL_API bool sl_var_is_persistable(const sl_var *var);
+// As the builder knows it; false for every variable of a program that was read from a file.
+SL_API bool sl_var_is_parameter(const sl_var *var);
+// The variables of the global block, i < sl_program_vars.
+SL_API size_t sl_program_vars(const sl_program *program);
+SL_API sl_var *sl_program_var_at(const sl_program *program, size_t i);
+// What an inference program wants to be fed and gives: the order of its feed and fetch operators.
+SL_API size_t sl_program_feeds(const sl_program *program);
+SL_API const char *sl_program_feed(const sl_program *program, size_t i);
+SL_API size_t sl_program_fetches(const sl_program *program);
+SL_API const char *sl_program_fetch(const sl_program *program, size_t i);
 // Fluid's var.stop_gradient: no gradient flows into this variable.
 SL_API void sl_var_set_stop_gradient(sl_var *var, bool stop);
 
@@ -154,6 +165,9 @@ struct sl_executor_options {
     void (*waiting)(void *self, const char *text);
     // Called when a server program accepts trainers, with the bound address. May be NULL.
     void (*ready)(void *self, const char *endpoint);
+    // Gets one line when something was left undone on purpose (a save on a trainer other than 0).
+    // sl_executor_defaults: writes it to stderr. NULL: nobody is told.
+    void (*log)(void *self, const char *text);
     void *self;
 };
 SL_API struct sl_executor_options sl_executor_defaults(void);
@@ -232,49 +246,6 @@ SL_API void sl_reader_free(sl_reader *reader);
 // next one); negative: an error.
 SL_API int sl_reader_next(sl_reader *reader, sl_feed *feed, struct sl_error *err);
 
-// ---- saving and loading (fluid.io)
-
-// What a load did; filled on failure too (then nothing was loaded).
-struct sl_load_report {
-    int loaded;                // variables taken whole
-    int sliced;                // variables of which this server took its rows
-    int kept;                  // absent from the folder, start-up value kept
-    int missing, mismatched;   // reasons for a refusal
-    int extra;                 // files in the folder that nothing asked for
-    int64_t step, epoch;       // from the manifest; -1 without one
-    char digest[72];           // of the folder's contents, hexadecimal
-    char text[1024];           // one line per remark, cut at the end
-};
-
-struct sl_load_options {
-    bool allow_update_ops;   // load_params into a program that updates parameters (fine-tuning)
-    bool partial;            // load what fits, report the rest
-};
-SL_API struct sl_load_options sl_load_defaults(void);
-
-// Write one Fluid file a variable INTO dirname (made when missing); other files there are left
-// alone. On a trainer other than 0 nothing is written and SL_SKIPPED is returned. On trainer 0 of a
-// distributed job save_persistables collects parameters and optimizer state from the servers.
-SL_API int sl_io_save_params(sl_executor *exe, const char *dirname, const sl_program *program,
-                             struct sl_error *err);
-SL_API int sl_io_save_persistables(sl_executor *exe, const char *dirname, const sl_program *program,
-                                   struct sl_error *err);
-
-// Load all or nothing. Run the start-up program first. report may be NULL.
-// load_params refuses a program with update operators (see sl_load_options).
-// load_persistables takes a server's start-up or main program too: the server reads its own rows.
-SL_API int sl_io_load_params(sl_executor *exe, const char *dirname, const sl_program *program,
-                             struct sl_load_report *report, struct sl_error *err);
-SL_API int sl_io_load_persistables(sl_executor *exe, const char *dirname, const sl_program *program,
-                                   struct sl_load_report *report, struct sl_error *err);
-SL_API int sl_io_load_params_with(sl_executor *exe, const char *dirname, const sl_program *program,
-                                  const struct sl_load_options *options,
-                                  struct sl_load_report *report, struct sl_error *err);
-SL_API int sl_io_load_persistables_with(sl_executor *exe, const char *dirname,
-                                        const sl_program *program,
-                                        const struct sl_load_options *options,
-                                        struct sl_load_report *report, struct sl_error *err);
-
 // ---- distributing (fluid.DistributeTranspiler)
 typedef struct api_transpiler sl_transpiler;
 
@@ -325,5 +296,6 @@ SL_API int sl_get_pserver_programs(sl_transpiler *transpiler, const char *endpoi
 }
 #endif
 
+#include "sluice_io.h"
 #include "sluice_layers.h"
 #include "sluice_optimizers.h"

@@ -157,7 +157,7 @@ def rule_layer_edges(tree):
     return findings + meson_edges(tree, table)
 
 
-PUBLIC_HEADERS = ('common/api/sluice.h', 'common/api/sluice_layers.h',
+PUBLIC_HEADERS = ('common/api/sluice.h', 'common/api/sluice_io.h', 'common/api/sluice_layers.h',
                   'common/api/sluice_optimizers.h')
 
 
