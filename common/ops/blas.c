@@ -2,9 +2,9 @@
 // OpenBLAS behind two calls. Sizes are 64-bit here and 32-bit there: a product whose side is longer
 // than an int is cut along its rows (m) or asserted (n, k: a tensor of such width does not fit a
 // host).
-// In float a long product (over k) is the sum of products over runs of at most RUN_MAX: one long
-// chain of additions has about twice the error, which optimizers that divide by small gradients
-// (Adagrad) show.
+// In float a product over a long k is the sum of products over runs of RUN_MAX, the last two of
+// equal length. That is how MKL cuts it, so that most products have Paddle's bits; optimizers that
+// divide by small gradients (Adagrad, Ftrl) show a difference of one rounding.
 
 #include "common/ops/blas.h"
 
@@ -14,10 +14,10 @@
 #include <string.h>
 
 #include "common/base/assert.h"
+#include "common/ops/gemm_small.h"
 
 #define ROWS_MAX (1 << 30)
-#define RUN_MAX 192
-#define RUN_STEP 16   // runs are of this many, but the last
+#define RUN_MAX 384
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -30,13 +30,18 @@ static void use_one_thread(void)
 static void multiply_f32(const struct blas_product *p, const float *a, const float *b, float *c)
 {
     CBLAS_TRANSPOSE ta = p->ta ? CblasTrans : CblasNoTrans, tb = p->tb ? CblasTrans : CblasNoTrans;
-    int64_t runs = (p->k + RUN_MAX - 1) / RUN_MAX;
-    int64_t run = ((p->k + runs - 1) / runs + RUN_STEP - 1) / RUN_STEP * RUN_STEP;
-    for (int64_t at = 0; at < p->k; at += run) {
-        int64_t k = p->k - at < run ? p->k - at : run;
-        cblas_sgemm(CblasRowMajor, ta, tb, (int)p->m, (int)p->n, (int)k, (float)p->alpha,
-                    a + at * (p->ta ? p->lda : 1), (int)p->lda, b + at * (p->tb ? 1 : p->ldb),
-                    (int)p->ldb, at == 0 ? (float)p->beta : 1.0f, c, (int)p->ldc);
+    int64_t k;
+    for (int64_t at = 0; at < p->k; at += k) {
+        int64_t rest = p->k - at;
+        k = rest >= 2 * RUN_MAX ? RUN_MAX : rest > RUN_MAX ? (rest + 1) / 2 : rest;
+        struct blas_product run = *p;
+        run.k = k;
+        run.beta = at == 0 ? p->beta : 1;
+        const float *run_a = a + at * (p->ta ? p->lda : 1), *run_b = b + at * (p->tb ? 1 : p->ldb);
+        if (gemm_small_f32(&run, run_a, run_b, c))
+            continue;
+        cblas_sgemm(CblasRowMajor, ta, tb, (int)p->m, (int)p->n, (int)k, (float)p->alpha, run_a,
+                    (int)p->lda, run_b, (int)p->ldb, (float)run.beta, c, (int)p->ldc);
     }
 }
 
