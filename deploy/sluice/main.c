@@ -9,7 +9,8 @@
 
 static const struct cmd *const commands[] = {
     &cmd_program_show, &cmd_program_check, &cmd_program_copy, &cmd_program_diff,
-    &cmd_transpile,    &cmd_ckpt_verify,   &cmd_pull,         NULL,
+    &cmd_transpile,    &cmd_ckpt_ls,       &cmd_ckpt_show,    &cmd_ckpt_diff,
+    &cmd_ckpt_verify,  &cmd_pull,          NULL,
 };
 
 static void list_commands(FILE *out, const char *group);
