@@ -227,10 +227,9 @@ static int find_feed(struct executor *exe, struct entry *entry, const char *name
 }
 
 // The first op that reads a fed variable, as " (read first by op 3 `mul`)", for errors.
-static const char *first_reader(const struct entry *entry, const char *name, char *text,
+static const char *first_reader(const struct block *block, const char *name, char *text,
                                 size_t bytes)
 {
-    const struct block *block = entry->plan->block;
     text[0] = '\0';
     for (size_t i = 0; i < block->ops_count; i++) {
         if (op_desc_reads(block->ops[i], name)) {
@@ -241,27 +240,28 @@ static const char *first_reader(const struct entry *entry, const char *name, cha
     return text;
 }
 
-static int check_feed(const struct entry *entry, const struct feed_slot *slot,
-                      const struct tensor *value, struct err *err)
+int executor_check_feed(const struct block *block, const struct var_desc *desc, bool written,
+                        const struct variable *value, struct err *err)
 {
-    const struct var_desc *desc = slot->desc;
     char got[DIMS_TEXT_MAX], want[DIMS_TEXT_MAX], reader[160];
-    if (!desc->has_tensor || desc->kind != VAR_LOD_TENSOR)
+    if (!plan_shape_is_set(value))
+        return err_set(err, SL_EINVAL, "feed %s: the value is empty", desc->name);
+    if (value->kind != VARIABLE_TENSOR || !desc->has_tensor || desc->kind != VAR_LOD_TENSOR)
         return 0;
     // A temporary that an op writes has the shape declared that the op gives it.
-    bool any_shape = slot->copied && !desc->persistable;
-    bool fits = desc->dtype == (int)value->dtype &&
-                (any_shape || desc->dims.rank == value->dims.rank);
+    const struct tensor *t = &value->tensor;
+    bool any_shape = written && !desc->persistable;
+    bool fits = desc->dtype == (int)t->dtype && (any_shape || desc->dims.rank == t->dims.rank);
     for (int i = 0; fits && !any_shape && i < desc->dims.rank; i++)
-        fits = op_dims_fit(desc->dims.d[i], value->dims.d[i]);
+        fits = op_dims_fit(desc->dims.d[i], t->dims.d[i]);
     if (!fits)
         return err_set(err, SL_EMISMATCH, "feed %s: %s %s is given, block 0 declares %s %s%s",
-                       slot->name, dtype_name((int)value->dtype), dims_format(&value->dims, got),
+                       desc->name, dtype_name((int)t->dtype), dims_format(&t->dims, got),
                        dtype_name(desc->dtype), dims_format(&desc->dims, want),
-                       first_reader(entry, slot->name, reader, sizeof reader));
-    if (!tensor_lod_is_valid(value))
-        return err_set(err, SL_EINVAL, "feed %s: its LoD does not fit its %s", slot->name,
-                       dims_format(&value->dims, got));
+                       first_reader(block, desc->name, reader, sizeof reader));
+    if (!tensor_lod_is_valid(t))
+        return err_set(err, SL_EINVAL, "feed %s: its LoD does not fit its %s", desc->name,
+                       dims_format(&t->dims, got));
     return 0;
 }
 
@@ -272,10 +272,8 @@ static int feed_one(struct executor *exe, struct entry *entry, const struct exec
     int rc = find_feed(exe, entry, feed->name, &slot, err);
     if (rc < 0)
         return rc;
-    if (!plan_shape_is_set(feed->value))
-        return err_set(err, SL_EINVAL, "feed %s: the value is empty", feed->name);
-    if (feed->value->kind == VARIABLE_TENSOR &&
-        (rc = check_feed(entry, slot, &feed->value->tensor, err)) < 0)
+    rc = executor_check_feed(entry->plan->block, slot->desc, slot->copied, feed->value, err);
+    if (rc < 0)
         return rc;
     slot->fed_in = exe->runs;
     if (slot->copied || feed->value->kind != VARIABLE_TENSOR) {

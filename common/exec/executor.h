@@ -6,9 +6,11 @@
 
 #include "common/exec/plan.h"
 
+struct block;
 struct executor;
 struct program;
 struct scope;
+struct var_desc;
 
 struct executor_feed {
     const char *name;
@@ -29,3 +31,6 @@ struct scope *executor_scope(const struct executor *exe);
 int executor_run(struct executor *exe, const struct program *program,
                  const struct executor_feed *feeds, size_t feeds_count,
                  struct executor_fetch *fetches, size_t fetches_count, struct err *err);
+// Does a value for a variable of block fit its description? written: an op of the block writes it.
+int executor_check_feed(const struct block *block, const struct var_desc *desc, bool written,
+                        const struct variable *value, struct err *err);

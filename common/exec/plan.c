@@ -28,8 +28,24 @@ static void free_op(struct plan_op *op);
 int plan_new(const struct block *block, size_t first, size_t last, const struct plan_binder *binder,
              const struct plan_host *hosts, size_t hosts_count, struct plan **out, struct err *err)
 {
+    if (last == 0 || last > block->ops_count)
+        last = block->ops_count;
+    if (first > last)
+        first = last;
+    size_t *ops = mem_must_calloc(last - first + 1, sizeof *ops);
+    for (size_t i = first; i < last; i++)
+        ops[i - first] = i;
+    int rc = plan_new_of(block, ops, last - first, binder, hosts, hosts_count, out, err);
+    mem_free(ops);
+    return rc;
+}
+
+int plan_new_of(const struct block *block, const size_t *ops, size_t count,
+                const struct plan_binder *binder, const struct plan_host *hosts, size_t hosts_count,
+                struct plan **out, struct err *err)
+{
     struct plan *plan = plan_make(block);
-    int rc = plan_build(plan, first, last, binder, hosts, hosts_count, err);
+    int rc = plan_build(plan, ops, count, binder, hosts, hosts_count, err);
     if (rc == 0)
         rc = plan_alias_build(plan, err);
     if (rc < 0) {

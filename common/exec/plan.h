@@ -34,6 +34,10 @@ struct plan_host {
 // first..last are op indices; last 0 means to the end.
 int plan_new(const struct block *block, size_t first, size_t last, const struct plan_binder *binder,
              const struct plan_host *hosts, size_t hosts_count, struct plan **out, struct err *err);
+// The same for the count ops of these indices, in this order.
+int plan_new_of(const struct block *block, const size_t *ops, size_t count,
+                const struct plan_binder *binder, const struct plan_host *hosts, size_t hosts_count,
+                struct plan **out, struct err *err);
 void plan_free(struct plan *plan);
 // Errors name block, op index, type, variables and shapes; outputs are undefined after one.
 int plan_run(struct plan *plan, struct err *err);

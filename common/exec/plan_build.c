@@ -26,14 +26,14 @@ struct builder {
     struct err *err;
 };
 
-static int build_block(struct builder *b, size_t first, size_t last);
+static int build_block(struct builder *b, const size_t *ops, size_t count);
 static int build_op(struct builder *b, struct plan_op *op);
 static int build_sub(struct builder *b, struct plan_op *op);
 static int build_inputs(struct builder *b, struct plan_op *op);
 static int build_outputs(struct builder *b, struct plan_op *op);
 static int build_attrs(struct builder *b, struct plan_op *op);
 
-int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_binder *binder,
+int plan_build(struct plan *plan, const size_t *ops, size_t count, const struct plan_binder *binder,
                const struct plan_host *hosts, size_t hosts_count, struct err *err)
 {
     size_t subs = 0;
@@ -43,7 +43,7 @@ int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_b
                         .hosts_count = hosts_count,
                         .subs = &subs,
                         .err = err};
-    return build_block(&b, first, last);
+    return build_block(&b, ops, count);
 }
 
 const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts,
@@ -66,27 +66,26 @@ static int no_memory(const struct builder *b)
     return err_set(b->err, SL_ENOMEM, "out of memory");
 }
 
-static int build_block(struct builder *b, size_t first, size_t last)
+// The ops of these indices; ops NULL: all.
+static int build_block(struct builder *b, const size_t *ops, size_t count)
 {
     struct plan *plan = b->plan;
     const struct block *block = plan->block;
-    if (last == 0 || last > block->ops_count)
-        last = block->ops_count;
-    if (first > last)
-        first = last;
-    plan->ops = plan_calloc(plan, last - first, sizeof *plan->ops);
+    if (ops == NULL)
+        count = block->ops_count;
+    plan->ops = plan_calloc(plan, count, sizeof *plan->ops);
     if (plan->ops == NULL)
         return no_memory(b);
     map_init(&b->written);
     map_init(&b->listed);
     int rc = 0;
-    for (size_t i = first; rc == 0 && i < last; i++) {
+    for (size_t i = 0; rc == 0 && i < count; i++) {
         struct plan_op *op = &plan->ops[plan->ops_count++];
-        op->index = i;
-        op->desc = block->ops[i];
+        op->index = ops != NULL ? ops[i] : i;
+        op->desc = block->ops[op->index];
         rc = build_op(b, op);
         if (rc < 0)
-            err_prefix(b->err, "block %d op %zu `%s`", block->idx, i, op->desc->type);
+            err_prefix(b->err, "block %d op %zu `%s`", block->idx, op->index, op->desc->type);
     }
     map_deinit(&b->written);
     map_deinit(&b->listed);
@@ -148,7 +147,7 @@ static int build_sub(struct builder *b, struct plan_op *op)
                             .hosts_count = b->hosts_count,
                             .subs = b->subs,
                             .err = b->err};
-    return build_block(&inner, 0, 0);
+    return build_block(&inner, NULL, 0);
 }
 
 static size_t slots_count(const struct op_slot_def *slots)

@@ -69,7 +69,7 @@ void *plan_calloc(struct plan *plan, size_t count, size_t bytes);
 
 // plan_build.c: ops, slots, attributes; blocks that ops run become plans of their own, with the
 // same binder and hosts.
-int plan_build(struct plan *plan, size_t first, size_t last, const struct plan_binder *binder,
+int plan_build(struct plan *plan, const size_t *ops, size_t count, const struct plan_binder *binder,
                const struct plan_host *hosts, size_t hosts_count, struct err *err);
 // *out_host is the group that has the op, NULL when it is from the table.
 const struct op_def *plan_build_find(const char *type, const struct plan_host *hosts,
