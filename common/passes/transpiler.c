@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transpiler's front: checks the configuration and the job, keeps copies, hands out programs.
-// transpiler_plan.c and transpiler_slices.c decide, transpiler_trainer.c, transpiler_server.c and
-// transpiler_startup.c write.
+// transpiler_plan.c, transpiler_tables.c and transpiler_slices.c decide, transpiler_trainer.c,
+// transpiler_server.c and transpiler_startup.c write.
 
 #include "common/passes/transpiler.h"
 
@@ -125,7 +125,7 @@ static int read_endpoints(const char *text, struct str_list *out, struct err *er
     return 0;
 }
 
-// What has been transpiled already and sparse tables are refused.
+// What has been transpiled already is refused.
 static int check_main(const struct program *main, bool exact, struct err *err)
 {
     const struct block *block = program_block(main, 0);
@@ -142,13 +142,6 @@ static int check_main(const struct program *main, bool exact, struct err *err)
                            "transpiler: block 0 op %zu `lamb`: Fluid 1.8.5 refuses it "
                            "(fluid_exact)",
                            i);
-        const struct attr *sparse = op_desc_attr(op, "is_sparse");
-        bool lookup = str_starts_with(op->type, "lookup_table") || str_eq(op->type, "nce");
-        if (lookup && sparse != NULL && attr_bool(sparse))
-            return err_set(
-                err, SL_EUNSUPPORTED,
-                "transpiler: block 0 op %zu `%s`: sparse tables are not supported yet (is_sparse)",
-                i, op->type);
     }
     return 0;
 }

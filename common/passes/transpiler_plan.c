@@ -41,7 +41,8 @@ int transpiler_plan_make(struct transpiler *t, struct err *err)
     if (rc < 0)
         return rc;
     deal(t);
-    return transpiler_slices_make(t, err);
+    rc = transpiler_tables_find(t, err);
+    return rc < 0 ? rc : transpiler_slices_make(t, err);
 }
 
 void transpiler_plan_deinit(struct transpiler *t)
@@ -59,6 +60,7 @@ void transpiler_plan_deinit(struct transpiler *t)
     mem_free(t->send_order);
     mem_free(t->on_trainer);
     mem_free(t->clips);
+    str_list_deinit(&t->faked);
 }
 
 bool transpiler_plan_is_optimize(const struct transpiler *t, size_t op)

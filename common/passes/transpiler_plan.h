@@ -23,6 +23,8 @@ struct transpiler_slice {
 struct transpiler_pair {
     char *param, *grad;
     struct dims dims;   // the parameter's
+    bool sparse;        // the gradient travels as selected rows
+    bool remote;        // a table that trainers ask for rows and never hold (sparse too)
     struct transpiler_slice *slices;
     size_t count;
 };
@@ -47,6 +49,7 @@ struct transpiler {
     size_t *send_order;   // indices of pairs: the order of dealing and sending
     bool *on_trainer;     // per operator of block 0: an optimize operator that the trainer keeps
     enum transpiler_clip *clips;   // per operator of block 0; NULL unless clip_merged
+    struct str_list faked;         // tables in the order of the trainers' fake_init
     struct slice_map slices;
 };
 
@@ -57,6 +60,14 @@ void transpiler_plan_deinit(struct transpiler *t);
 // kinds. SL_EUNSUPPORTED for one that cannot run on pieces.
 void transpiler_clip_take(struct transpiler *t);
 int transpiler_clip_judge(struct transpiler *t, struct err *err);
+// Marks the pairs that are tables (transpiler_tables.c). SL_EUNSUPPORTED with fluid_exact for what
+// 1.8.5 refuses. Pairs must be known and cut.
+int transpiler_tables_find(struct transpiler *t, struct err *err);
+// Lookups of remote tables in block become distributed_lookup_table.
+int transpiler_tables_prefetch(const struct transpiler *t, struct block *block, int trainer_id,
+                               struct err *err);
+// A trainer's start-up program makes remote tables known, without values.
+void transpiler_tables_fake(const struct transpiler *t, struct block *startup);
 // The gradient of the backward pass that grad was made of.
 const char *transpiler_clip_source(const struct transpiler *t, const char *grad);
 

@@ -5,6 +5,8 @@
 // the clip comes in between; what it does with sums over all gradients is a block of its own, which
 // listen_and_serv names beside the sums themselves (ours, Fluid has no such attributes).
 
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/passes/hash_order.h"
@@ -18,7 +20,7 @@ struct writer {
     struct program *program;
     struct block *global;
     struct str_list inputs;   // of listen_and_serv
-    struct str_list grad_to_block;
+    struct str_list grad_to_block, sparse_to_param;
     int64_t *blocks;   // optimize_blocks
     size_t blocks_count, blocks_cap;
     int lr_block, clip_block;
@@ -58,6 +60,7 @@ int transpiler_server_program(const struct transpiler *t, const char *endpoint,
     transpiler_plan_stamp(t, w.program, w.server);
     str_list_deinit(&w.inputs);
     str_list_deinit(&w.grad_to_block);
+    str_list_deinit(&w.sparse_to_param);
     mem_free(w.blocks);
     *out = w.program;
     return 0;
@@ -431,13 +434,24 @@ static void declare_states(struct writer *w, const struct transpiler_pair *pair,
     }
 }
 
+// A regularizer of selected rows gives a dense gradient under a name of its own, made by an
+// operator that moved here before the update; 1.8.5 tells it from a clipped one by its suffix.
+static bool decayed(const struct writer *w, const struct transpiler_pair *pair,
+                    const struct op_desc *update)
+{
+    const char *grad = op_desc_input1(update, "Grad");
+    return grad != NULL && !str_eq(grad, pair->grad) && block_var(w->global, grad) != NULL &&
+           (!w->t->config.fluid_exact || strstr(grad, "@NEWGRAD@") != NULL);
+}
+
 static void move_update(struct writer *w, struct block *block, const struct transpiler_pair *pair,
                         const struct op_desc *op)
 {
     const struct transpiler_slice *slice = transpiler_plan_slice_on(pair, w->server);
     char *grad = w->t->config.enable_dc_asgd ? compensate(w, block, slice)
-                 : w->t->clips != NULL ? mem_must_strdup(local_name(w, op_desc_input1(op, "Grad")))
-                                       : mem_must_strdup(slice->grad);
+                 : w->t->clips != NULL || decayed(w, pair, op)
+                     ? mem_must_strdup(local_name(w, op_desc_input1(op, "Grad")))
+                     : mem_must_strdup(slice->grad);
     declare_states(w, pair, slice, op);
     struct op_desc *copy = op_desc_clone(op);
     set_arg(op_desc_input(copy, "Param"), slice->param);
@@ -446,6 +460,8 @@ static void move_update(struct writer *w, struct block *block, const struct tran
         set_arg(op_desc_input(copy, "Grad"), grad);
     localize_role_var(w, copy);
     block_append_op(block, copy);
+    if (block_var(w->global, grad) != NULL && block_var(w->global, grad)->kind == VAR_SELECTED_ROWS)
+        str_list_addf(&w->sparse_to_param, "%s:%s", grad, slice->param);
     mem_free(grad);
 }
 
@@ -594,7 +610,7 @@ static void write_listen(struct writer *w)
     op_desc_set_int(op, "distributed_mode", mode);
     op_desc_set_blocks(op, "optimize_blocks", w->blocks, w->blocks_count);
     op_desc_set_strings(op, "grad_to_block_id", &w->grad_to_block);
-    op_desc_set_strings(op, "sparse_grad_to_param", &none);
+    op_desc_set_strings(op, "sparse_grad_to_param", &w->sparse_to_param);
     op_desc_set_strings(op, "prefetch_var_name_to_block_id", &none);
     op_desc_set_int(op, "lr_decay_block_id", w->lr_block);
     op_desc_set_int(op, "checkpint_block_id", -1);

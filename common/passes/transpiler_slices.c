@@ -86,11 +86,13 @@ static void map_pair(struct transpiler *t, const struct transpiler_pair *pair)
     enum dtype dtype = (enum dtype)block_var(block, pair->param)->dtype;
     struct slice_var *param =
         slice_map_add(&t->slices, pair->param, SLICE_PARAM, NULL, dtype, &pair->dims);
+    param->sparse = pair->remote;
     for (size_t k = 0; k < pair->count; k++)
         slice_var_add(param, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
                       pair->slices[k].param);
     struct slice_var *grad =
         slice_map_add(&t->slices, pair->grad, SLICE_GRAD, pair->param, dtype, &pair->dims);
+    grad->sparse = pair->sparse;
     for (size_t k = 0; k < pair->count; k++)
         slice_var_add(grad, pair->slices[k].server, pair->slices[k].row, pair->slices[k].rows,
                       pair->slices[k].grad);

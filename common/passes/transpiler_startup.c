@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start-up programs. A trainer's fills what it keeps, then receives the servers' values over the
-// parameters. A server's fills its own slices: the operators of the single-machine start-up program
+// parameters; remote tables stay without values. A server's fills its own slices: the operators of the single-machine start-up program
 // whose output lives on this server, with the slice's name and shape; or, to begin as one machine
 // does, the operator as it is and its rows cut out of a temporary.
 
@@ -28,6 +28,7 @@ int transpiler_startup_trainer(const struct transpiler *t, int trainer_id, struc
     add_counters(t, block);
     receive_all(t, block, trainer_id);
     drop_server_only(t, block);
+    transpiler_tables_fake(t, block);
     transpiler_plan_stamp(t, program, -1);
     *out = program;
     return 0;
@@ -114,6 +115,8 @@ static void receive_all(const struct transpiler *t, struct block *block, int tra
     for (size_t i = 0; i < t->count; i++) {
         const struct transpiler_pair *pair = &t->pairs[i];
         const struct var_desc *param = block_var(program_block(t->main, 0), pair->param);
+        if (str_list_has(&t->faked, pair->param))
+            continue;
         if (block_var(block, pair->param) == NULL) {
             struct var_desc *var = transpiler_plan_var_like(param, pair->param, NULL);
             var->persistable = true;
@@ -133,7 +136,7 @@ static void receive_all(const struct transpiler *t, struct block *block, int tra
     op_desc_set_int(op, "trainer_id", trainer_id);
     block_append_op(block, op);
     for (size_t i = 0; i < t->count; i++)
-        if (t->pairs[i].count > 1)
+        if (t->pairs[i].count > 1 && !str_list_has(&t->faked, t->pairs[i].param))
             block_append_op(block, transpiler_plan_concat(&t->pairs[i], OP_ROLE_FORWARD));
 }
 

@@ -42,8 +42,13 @@ int transpiler_trainer_program(const struct transpiler *t, int trainer_id, struc
     add_sends(&w);
     drop_server_ops(&w);
     drop_server_vars(&w);
+    int rc = transpiler_tables_prefetch(t, w.block, trainer_id, err);
     mem_free(w.send_deps);
     mem_free(w.moved);
+    if (rc < 0) {
+        program_free(w.program);
+        return rc;
+    }
     transpiler_plan_stamp(t, w.program, -1);
     *out = w.program;
     return 0;
@@ -148,7 +153,8 @@ static int64_t last_writer(const struct block *block, const char *name)
 
 static struct op_desc *make_split(const struct writer *w, const struct transpiler_pair *pair)
 {
-    struct op_desc *op = transpiler_plan_op("split_byref", OP_ROLE_DIST);
+    struct op_desc *op =
+        transpiler_plan_op(pair->sparse ? "split_selected_rows" : "split_byref", OP_ROLE_DIST);
     int64_t *sections = mem_must_calloc(pair->count, sizeof *sections);
     op_desc_add_input(op, "X", pair->grad);
     for (size_t k = 0; k < pair->count; k++) {
@@ -157,8 +163,12 @@ static struct op_desc *make_split(const struct writer *w, const struct transpile
         mem_free(name);
         sections[k] = pair->slices[k].rows;
     }
-    op_desc_set_ints(op, "sections", sections, pair->count);
-    op_desc_set_int(op, "num", 0);
+    if (pair->sparse) {
+        op_desc_set_longs(op, "height_sections", sections, pair->count);
+    } else {
+        op_desc_set_ints(op, "sections", sections, pair->count);
+        op_desc_set_int(op, "num", 0);
+    }
     mem_free(sections);
     return op;
 }
@@ -281,6 +291,8 @@ static void add_recvs(struct writer *w, const char *barrier)
     struct str_list received = {0};
     for (size_t i = 0; i < w->t->count; i++) {
         const struct transpiler_pair *pair = &w->t->pairs[i];
+        if (pair->remote)
+            continue;
         struct op_desc *op = transpiler_plan_recv(w->t, pair, w->trainer_id,
                                                   barrier ? barrier : w->send_deps[i], runtime);
         char *grad = pair->count == 1 ? transpiler_plan_suffixed(w->t, pair->grad, w->trainer_id)
@@ -301,7 +313,7 @@ static void add_recvs(struct writer *w, const char *barrier)
         block_append_op(w->block, op);
     }
     for (size_t i = 0; i < w->t->count && !runtime; i++)
-        if (w->t->pairs[i].count > 1)
+        if (w->t->pairs[i].count > 1 && !w->t->pairs[i].remote)
             block_append_op(w->block, transpiler_plan_concat(&w->t->pairs[i], OP_ROLE_DIST));
     str_list_deinit(&received);
 }

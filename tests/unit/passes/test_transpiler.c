@@ -34,7 +34,7 @@ static const struct variant variants[] = {
     {.folder = "dist_1ps_1tr", .pservers = 1, .trainers = 1, .exact = true},
 };
 
-// Programs without sparse tables; exact: Fluid's text cannot run, the default differs.
+// exact: Fluid's text cannot run, the default differs.
 static const struct {
     const char *name;
     bool exact;
@@ -74,6 +74,11 @@ static const struct {
     {"clip_global_norm_l2", true},
     {"clip_norm", true},
     {"clip_value", true},
+    {"word2vec_sparse", false},
+    {"ctr_dnn_adam", false},
+    {"ctr_dnn_sgd", false},
+    {"deepfm_flat", false},
+    {"wide_deep", false},
 };
 
 static void endpoints(struct buf *out, int count)
