@@ -100,13 +100,13 @@ int ckpt_find_verify(const char *dir, const struct program *program, struct ckpt
     if (!rc && program)
         rc = ckpt_want_collect(program, &no_options, &wants, err);
     if (!rc && program)
-        rc = ckpt_want_check(&wants, &folder, NULL, err);
+        rc = ckpt_want_check(&wants, &folder, &no_options, err);
     if (!rc) {
         // Files of the manifest that the program does not speak of are checked too, and no extras.
         for (size_t i = 0; i < folder.manifest.files_count; i++)
             map_set(&wants.known, folder.manifest.files[i].name, &wants);
         struct ckpt_wants none = {.known = wants.known};
-        ckpt_want_report(&none, &folder, NULL, report);
+        ckpt_want_report(&none, &folder, report);
         verify_files(&folder, report);
         fold_program(&wants, report);
         rc = verdict(report, err);
@@ -198,9 +198,12 @@ static void verify_files(const struct ckpt_folder *folder, struct ckpt_report *r
         const struct ckpt_file *listed = &folder->manifest.files[i];
         struct err why = {0};
         int rc = sum_file(folder->uri, listed, &why);
+        if (!rc && listed->other)
+            continue;
         struct ckpt_item *item = ckpt_report_add(report, rc == 0 ? CKPT_LOADED : rc == SL_ENOENT
                                                  ? CKPT_MISSING : CKPT_DIFFERS, listed->name,
                                                  listed->name);
+        memcpy(item->sha256, listed->sha256, sizeof item->sha256);
         item->bytes = rc ? 0 : listed->bytes;
         item->note = rc ? mem_must_strdup(why.text) : NULL;
         report->bytes += item->bytes;

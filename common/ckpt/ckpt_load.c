@@ -12,6 +12,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/ckpt/ckpt_want.h"
@@ -22,13 +23,20 @@
 
 static const struct ckpt_load_options no_options;
 
-static int load_folder(const struct ckpt_folder *folder, struct ckpt_wants *wants,
-                       struct scope *scope, const struct ckpt_load_options *options,
-                       struct ckpt_report *report, struct err *err);
-static int read_all(const struct ckpt_folder *folder, struct ckpt_wants *wants,
-                    const char *filename, bool *out_damaged, struct err *err);
-static int read_want(struct ckpt_want *want, const struct ckpt_folder *folder, const char *filename,
-                     const char *sum, struct err *err);
+static int load_folder(const struct ckpt_folder *folder, const struct program *program,
+                       struct ckpt_wants *wants, struct scope *scope,
+                       const struct ckpt_load_options *options, struct ckpt_report *report,
+                       struct err *err);
+static int check_network(const struct ckpt_folder *folder, const struct program *program,
+                         const struct ckpt_wants *wants, struct err *err);
+static int read_all(const struct ckpt_folder *folder, struct ckpt_wants *wants, bool *out_damaged,
+                    struct err *err);
+static void damage(struct ckpt_wants *wants, const struct ckpt_want *found, const char *text);
+static int check_others(const struct ckpt_folder *folder, struct err *err);
+static int read_want(struct ckpt_want *want, const struct ckpt_folder *folder, const char *sum,
+                     struct err *err);
+static int read_pickled(struct ckpt_want *want, const struct tensor_io_source *source,
+                        struct err *err);
 static int read_summed(struct ckpt_want *want, struct store_file *file, const char *sum,
                        struct err *err);
 static int check_sum(struct store_file *file, const char *sum, struct err *err);
@@ -48,7 +56,7 @@ int ckpt_load(const char *dir, const struct program *program, struct scope *scop
     if (!rc)
         rc = ckpt_want_open_folder(dir, options->allow_interrupted, &folder, err);
     if (!rc) {
-        rc = load_folder(&folder, &wants, scope, options, report, err);
+        rc = load_folder(&folder, program, &wants, scope, options, report, err);
         ckpt_want_close_folder(&folder);
     }
     ckpt_want_deinit(&wants);
@@ -70,19 +78,24 @@ int ckpt_load_rate_rule(const char *choice, bool resume, bool job_gave_rate,
     return 0;
 }
 
-static int load_folder(const struct ckpt_folder *folder, struct ckpt_wants *wants,
-                       struct scope *scope, const struct ckpt_load_options *options,
-                       struct ckpt_report *report, struct err *err)
+static int load_folder(const struct ckpt_folder *folder, const struct program *program,
+                       struct ckpt_wants *wants, struct scope *scope,
+                       const struct ckpt_load_options *options, struct ckpt_report *report,
+                       struct err *err)
 {
     bool damaged = false;
     struct buf line;
     buf_init(&line, 0);
-    int rc = ckpt_want_check(wants, folder, options->filename, err);
+    int rc = ckpt_want_check(wants, folder, options, err);
     int verdict = 0;
-    if (!rc && !options->partial)
+    if (!rc && options->check_network)
+        verdict = check_network(folder, program, wants, err);
+    if (!rc && !verdict && !options->partial)
         verdict = ckpt_want_verdict(wants, "Nothing was loaded.", err);
     if (!rc && !verdict)
-        rc = read_all(folder, wants, options->filename, &damaged, err);
+        rc = read_all(folder, wants, &damaged, err);
+    if (!rc && !verdict && !options->partial && folder->has_manifest)
+        verdict = check_others(folder, err);
     if (!rc && !verdict && damaged && !options->partial) {
         verdict = ckpt_want_verdict(wants, "Nothing was loaded.", err);
         if (err)
@@ -93,7 +106,7 @@ static int load_folder(const struct ckpt_folder *folder, struct ckpt_wants *want
         if (ckpt_want_is_taken(&wants->items[i]) && wants->items[i].constant_rate)
             decide_rate(&wants->items[i], scope, options->rate_from, &line);
     if (!rc) {
-        ckpt_want_report(wants, folder, options->filename, report);
+        ckpt_want_report(wants, folder, report);
         if (line.bytes)
             report->rate_line = mem_must_strdup(buf_text(&line));
     }
@@ -104,50 +117,101 @@ static int load_folder(const struct ckpt_folder *folder, struct ckpt_wants *want
     return rc ? rc : verdict;
 }
 
-// Fills every fresh variable. A file whose sum differs becomes CKPT_DIFFERS and sets *out_damaged.
-static int read_all(const struct ckpt_folder *folder, struct ckpt_wants *wants,
-                    const char *filename, bool *out_damaged, struct err *err)
+// Another network, and what else does not fit, in one error.
+static int check_network(const struct ckpt_folder *folder, const struct program *program,
+                         const struct ckpt_wants *wants, struct err *err)
 {
-    bool combined_checked = false;
-    for (size_t i = 0; i < wants->count; i++) {
+    struct err network = {0}, files = {0};
+    if (!folder->has_manifest || !folder->manifest.has_facts ||
+        ckpt_facts_check_network(&folder->manifest.facts, program, &network) == 0)
+        return 0;
+    ckpt_want_verdict(wants, NULL, &files);
+    return err_set(err, SL_EMISMATCH, "%s%s%s. Nothing was loaded. (allow_other_forward loads it)",
+                   network.text, files.code ? "; " : "", files.code ? files.text : "");
+}
+
+// Fills every fresh variable. A file whose sum differs becomes CKPT_DIFFERS and sets *out_damaged.
+static int read_all(const struct ckpt_folder *folder, struct ckpt_wants *wants, bool *out_damaged,
+                    struct err *err)
+{
+    struct map summed;   // shared files whose sum is known to be right
+    int rc = 0;
+    map_init(&summed);
+    for (size_t i = 0; i < wants->count && !rc; i++) {
         struct ckpt_want *want = &wants->items[i];
         struct err why = {0};
         if (!ckpt_want_is_taken(want))
             continue;
-        const char *name = filename ? filename : want->file;
+        const char *name = ckpt_want_file(want);
         const struct ckpt_file *listed =
             folder->has_manifest ? ckpt_manifest_find(&folder->manifest, name) : NULL;
-        // A combined file is summed before its first variable is read.
-        const char *sum = listed && !combined_checked ? listed->sha256 : NULL;
-        int rc = read_want(want, folder, filename, sum, &why);
-        combined_checked = filename != NULL;
-        if (rc == SL_ECORRUPT) {
+        // A file that others share is summed before its first variable is read.
+        const char *sum = listed && !map_get(&summed, name) ? listed->sha256 : NULL;
+        int read = read_want(want, folder, sum, &why);
+        if (want->within)
+            map_set(&summed, name, wants);
+        if (read == SL_ECORRUPT) {
             *out_damaged = true;
-            ckpt_want_set(want, CKPT_DIFFERS, "%s", why.text);
-            if (filename)
-                return 0;
-        } else if (rc) {
-            return err_set(err, rc, "%s. Nothing was loaded.", why.text);
+            damage(wants, want, why.text);
+        } else if (read) {
+            rc = err_set(err, read, "%s. Nothing was loaded.", why.text);
         }
     }
-    return 0;
+    map_deinit(&summed);
+    return rc;
 }
 
-static int read_want(struct ckpt_want *want, const struct ckpt_folder *folder, const char *filename,
-                     const char *sum, struct err *err)
+// found, and all that share its file, do not fit.
+static void damage(struct ckpt_wants *wants, const struct ckpt_want *found, const char *text)
+{
+    const char *name = ckpt_want_file(found);
+    for (size_t i = 0; i < wants->count; i++)
+        if (ckpt_want_is_taken(&wants->items[i]) && str_eq(ckpt_want_file(&wants->items[i]), name))
+            ckpt_want_set(&wants->items[i], CKPT_DIFFERS, "%s", text);
+}
+
+// What is in the folder beside variables must be as it was saved, too.
+static int check_others(const struct ckpt_folder *folder, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < folder->manifest.files_count && !rc; i++) {
+        const struct ckpt_file *listed = &folder->manifest.files[i];
+        struct store_file *file;
+        if (!listed->other)
+            continue;
+        rc = store_open(folder->uri, listed->name, &file, err);
+        if (rc)
+            return err_set(err, SL_ECORRUPT, "%s: the manifest lists it, the file is gone",
+                           listed->name);
+        if (store_file_bytes(file) != listed->bytes)
+            rc = err_set(err, SL_ECORRUPT,
+                         "%s: damaged: %llu bytes, the manifest says %llu. Nothing was loaded.",
+                         listed->name, (unsigned long long)store_file_bytes(file),
+                         (unsigned long long)listed->bytes);
+        else
+            rc = check_sum(file, listed->sha256, err);
+        store_file_close(file);
+    }
+    return rc;
+}
+
+static int read_want(struct ckpt_want *want, const struct ckpt_folder *folder, const char *sum,
+                     struct err *err)
 {
     struct store_file *file;
     struct tensor_io_source source;
-    int rc = store_open(folder->uri, filename ? filename : want->file, &file, err);
+    int rc = store_open(folder->uri, ckpt_want_file(want), &file, err);
     if (rc)
         return rc;
     ckpt_want_source(file, &source);
     if (source.size != want->file_bytes)
         rc = err_set(err, SL_ECORRUPT, "%s: changed while it was being read", source.name);
-    bool in_one = sum && !filename && want->kind == VARIABLE_TENSOR;
+    bool in_one = sum && !want->within && want->kind == VARIABLE_TENSOR;
     if (!rc && sum && !in_one)
         rc = check_sum(file, sum, err);
-    if (!rc && want->kind == VARIABLE_SELECTED_ROWS)
+    if (!rc && want->pickled)
+        rc = read_pickled(want, &source, err);
+    else if (!rc && want->kind == VARIABLE_SELECTED_ROWS)
         rc = tensor_io_read(&source, want->base, want->kind, &want->fresh, NULL, err);
     else if (!rc && in_one)
         rc = read_summed(want, file, sum, err);
@@ -160,6 +224,16 @@ static int read_want(struct ckpt_want *want, const struct ckpt_folder *folder, c
                             want->header.lod);
     store_file_close(file);
     return rc;
+}
+
+static int read_pickled(struct ckpt_want *want, const struct tensor_io_source *source,
+                        struct err *err)
+{
+    struct tensor *t = variable_tensor(&want->fresh);
+    int rc = tensor_resize(t, want->array.dtype, &want->array.dims);
+    return rc ? err_set(err, rc, "%s: no memory for %llu bytes", want->name,
+                        (unsigned long long)want->header.data_bytes)
+              : pickle_read_array(source, &want->array, t->data, err);
 }
 
 static int read_summed(struct ckpt_want *want, struct store_file *file, const char *sum,

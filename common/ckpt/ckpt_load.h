@@ -16,22 +16,27 @@ struct slice_map;
 struct str_list;
 
 enum ckpt_what {
-    CKPT_PERSISTABLES,      // --load_dir, --resume, load_persistables
-    CKPT_PARAMS,            // --init_from, load_params
+    CKPT_PERSISTABLES,   // --load_dir, --resume, load_persistables
+    CKPT_PARAMS,         // --init_from, load_params
+    CKPT_NAMES,          // load_vars: those in options.params, whatever they are
 };
 
 enum ckpt_rate_from { CKPT_RATE_FROM_CHECKPOINT, CKPT_RATE_FROM_JOB };
 
 struct ckpt_load_options {
     enum ckpt_what what;
-    const struct slice_map *slices;     // NULL: program->slices
-    int server;                         // index of the server; used when slices is given
-    const struct str_list *except;      // globs of variable names to leave alone; may be NULL
-    const struct str_list *params;      // CKPT_PARAMS: the Parameters' names (passes/params.h,
-                                     // --params_list); not needed with slices, which know them
-    const char *filename;               // combined file; not on servers
-    bool partial;                       // load what fits, report the rest
-    bool allow_interrupted;             // a folder whose save was interrupted
+    const struct slice_map *slices;   // NULL: program->slices
+    int server;                       // index of the server; used when slices is given
+    const struct str_list *except;    // globs of variable names to leave alone; may be NULL
+    const struct str_list *params;    // CKPT_PARAMS: the Parameters' names (passes/params.h,
+                                      // --params_list); not needed with slices, which know them
+    const char *filename;             // combined file
+    // fluid.save's files: those in params are in <pickle>.pdparams, the others in <pickle>.pdopt.
+    // Not on servers.
+    const char *pickle;
+    bool check_network;       // refuse another forward part than the manifest's
+    bool partial;             // load what fits, report the rest
+    bool allow_interrupted;   // a folder whose save was interrupted
     enum ckpt_rate_from
         rate_from;   // constant learning rates: the file's, or what the scope holds (the job's)
 };

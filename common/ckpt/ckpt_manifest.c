@@ -5,8 +5,10 @@
 //       "sha256": "<of every byte after this line>",
 //       "format": 1,
 //       "progress": {...},
+//       "facts": {...},
 //       "files": [
 //         {"name": "fc_0.w_0", "bytes": 75292, "sha256": "..."},
+//         {"name": "__model__", "bytes": 4711, "sha256": "...", "other": true},
 //         ...
 //       ]
 //     }
@@ -37,7 +39,10 @@
 
 static void hash(const void *data, size_t bytes, char out_hex[FSUTIL_SHA256_HEX]);
 static int compare_files(const void *a, const void *b);
+static int append_file(struct buf *out, const struct ckpt_file *file);
 static int append_string(struct buf *out, const char *text);
+static int read_part(const json_t *root, const char *key, char **out_text, const char *name,
+                     struct err *err);
 static int check_head(const uint8_t *data, size_t bytes, const char *name, struct err *err);
 static int read_fields(const json_t *root, const char *name, struct ckpt_manifest *out,
                        struct err *err);
@@ -49,38 +54,49 @@ void ckpt_manifest_init(struct ckpt_manifest *manifest)
 {
     memset(manifest, 0, sizeof *manifest);
     ckpt_progress_init(&manifest->progress);
+    ckpt_facts_init(&manifest->facts);
 }
 
 void ckpt_manifest_deinit(struct ckpt_manifest *manifest)
 {
     ckpt_progress_deinit(&manifest->progress);
+    ckpt_facts_deinit(&manifest->facts);
     for (size_t i = 0; i < manifest->files_count; i++)
         mem_free(manifest->files[i].name);
     mem_free(manifest->files);
     ckpt_manifest_init(manifest);
 }
 
-void ckpt_manifest_add(struct ckpt_manifest *manifest, const char *name, uint64_t bytes,
-                       const char *sha256)
+struct ckpt_file *ckpt_manifest_add(struct ckpt_manifest *manifest, const char *name,
+                                    uint64_t bytes, const char *sha256)
 {
     MEM_GROW(manifest->files, manifest->files_count, manifest->files_cap);
     struct ckpt_file *file = &manifest->files[manifest->files_count++];
     file->name = mem_must_strdup(name);
     file->bytes = bytes;
+    file->other = false;
+    file->step = -1;
     snprintf(file->sha256, sizeof file->sha256, "%s", sha256);
+    return file;
 }
 
 const struct ckpt_file *ckpt_manifest_find(const struct ckpt_manifest *manifest, const char *name)
 {
     struct ckpt_file key = {.name = (char *)(uintptr_t)name};
     return manifest->files_count ? bsearch(&key, manifest->files, manifest->files_count,
-                                           sizeof *manifest->files, compare_files) : NULL;
+                                           sizeof *manifest->files, compare_files)
+                                 : NULL;
+}
+
+void ckpt_manifest_sort(struct ckpt_manifest *manifest)
+{
+    if (manifest->files_count)
+        qsort(manifest->files, manifest->files_count, sizeof *manifest->files, compare_files);
 }
 
 int ckpt_manifest_format(struct ckpt_manifest *manifest, struct buf *out)
 {
-    if (manifest->files_count)
-        qsort(manifest->files, manifest->files_count, sizeof *manifest->files, compare_files);
+    ckpt_manifest_sort(manifest);
     struct buf body;
     buf_init(&body, LIMIT_JSON_BYTES);
     int rc = buf_printf(&body, "  \"format\": %d,\n%s", CKPT_MANIFEST_FORMAT,
@@ -92,16 +108,19 @@ int ckpt_manifest_format(struct ckpt_manifest *manifest, struct buf *out)
         if (rc >= 0)
             rc = buf_printf(&body, ",\n");
     }
+    if (rc >= 0 && manifest->has_facts) {
+        rc = buf_printf(&body, "  \"facts\": ");
+        if (rc >= 0)
+            rc = ckpt_facts_format(&manifest->facts, &body);
+        if (rc >= 0)
+            rc = buf_printf(&body, ",\n");
+    }
     if (rc >= 0)
         rc = buf_printf(&body, "  \"files\": [");
     for (size_t i = 0; i < manifest->files_count && rc >= 0; i++) {
-        const struct ckpt_file *file = &manifest->files[i];
-        rc = buf_printf(&body, "%s\n    {\"name\": ", i ? "," : "");
+        rc = buf_printf(&body, "%s\n    ", i ? "," : "");
         if (rc >= 0)
-            rc = append_string(&body, file->name);
-        if (rc >= 0)
-            rc = buf_printf(&body, ", \"bytes\": %" PRIu64 ", \"sha256\": \"%s\"}", file->bytes,
-                            file->sha256);
+            rc = append_file(&body, &manifest->files[i]);
     }
     if (rc >= 0)
         rc = buf_printf(&body, "\n  ]\n}\n");
@@ -116,6 +135,26 @@ int ckpt_manifest_format(struct ckpt_manifest *manifest, struct buf *out)
             hash(out->data, out->bytes, manifest->digest);
     }
     buf_deinit(&body);
+    return rc < 0 ? rc : 0;
+}
+
+int ckpt_manifest_sums(const struct ckpt_manifest *manifest, struct buf *out)
+{
+    int rc = 0;
+    for (size_t i = 0; i < manifest->files_count && rc >= 0; i++) {
+        const struct ckpt_file *file = &manifest->files[i];
+        if (str_eq(file->name, CKPT_SUMS_NAME))
+            continue;
+        // The tool's own way with a line feed or a backslash in a name.
+        bool escaped = strpbrk(file->name, "\n\\") != NULL;
+        rc = buf_printf(out, "%s%s  ", escaped ? "\\" : "", file->sha256);
+        for (const char *c = file->name; *c && rc >= 0; c++)
+            rc = *c == '\n'   ? buf_printf(out, "\\n")
+                 : *c == '\\' ? buf_printf(out, "\\\\")
+                              : buf_append(out, c, 1);
+        if (rc >= 0)
+            rc = buf_printf(out, "\n");
+    }
     return rc < 0 ? rc : 0;
 }
 
@@ -187,6 +226,21 @@ static int compare_files(const void *a, const void *b)
     return strcmp(((const struct ckpt_file *)a)->name, ((const struct ckpt_file *)b)->name);
 }
 
+static int append_file(struct buf *out, const struct ckpt_file *file)
+{
+    int rc = buf_printf(out, "{\"name\": ");
+    if (rc >= 0)
+        rc = append_string(out, file->name);
+    if (rc >= 0)
+        rc = buf_printf(out, ", \"bytes\": %" PRIu64 ", \"sha256\": \"%s\"", file->bytes,
+                        file->sha256);
+    if (rc >= 0 && file->other)
+        rc = buf_printf(out, ", \"other\": true");
+    if (rc >= 0 && file->step >= 0)
+        rc = buf_printf(out, ", \"step\": %" PRId64, file->step);
+    return rc < 0 ? rc : buf_printf(out, "}");
+}
+
 static int append_string(struct buf *out, const char *text)
 {
     json_t *value = json_string(text);
@@ -221,18 +275,29 @@ static int read_fields(const json_t *root, const char *name, struct ckpt_manifes
         return err_set(err, SL_EUNSUPPORTED, "%s: format %lld is not known here (only %d)", name,
                        (long long)json_integer_value(format), CKPT_MANIFEST_FORMAT);
     out->busy = json_is_true(json_object_get(root, "busy"));
-    const json_t *progress = json_object_get(root, "progress");
-    if (progress) {
-        char *text = json_dumps(progress, JSON_COMPACT | JSON_REAL_PRECISION(17));
-        if (!text)
-            return err_set(err, SL_ENOMEM, "%s: no memory for its progress", name);
-        int rc = ckpt_progress_parse(text, strlen(text), name, &out->progress, err);
-        free(text);
-        if (rc)
-            return rc;
-        out->has_progress = true;
-    }
-    return read_files(json_object_get(root, "files"), name, out, err);
+    char *text = NULL;
+    int rc = read_part(root, "progress", &text, name, err);
+    if (!rc && text)
+        rc = ckpt_progress_parse(text, strlen(text), name, &out->progress, err);
+    out->has_progress = !rc && text;
+    free(text);
+    text = NULL;
+    if (!rc)
+        rc = read_part(root, "facts", &text, name, err);
+    if (!rc && text)
+        rc = ckpt_facts_parse(text, strlen(text), name, &out->facts, err);
+    out->has_facts = !rc && text;
+    free(text);
+    return rc ? rc : read_files(json_object_get(root, "files"), name, out, err);
+}
+
+// The text of one part, to be freed with free(); NULL when there is none.
+static int read_part(const json_t *root, const char *key, char **out_text, const char *name,
+                     struct err *err)
+{
+    const json_t *part = json_object_get(root, key);
+    *out_text = part ? json_dumps(part, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    return part && !*out_text ? err_set(err, SL_ENOMEM, "%s: no memory for its %s", name, key) : 0;
 }
 
 static int read_files(const json_t *list, const char *name, struct ckpt_manifest *out,
@@ -252,7 +317,13 @@ static int read_files(const json_t *list, const char *name, struct ckpt_manifest
             return err_prefix(err, "%s: files[%zu]", name, i);
         if (i && strcmp(out->files[i - 1].name, file) >= 0)
             return err_set(err, SL_EFORMAT, "%s: files[%zu]: `%s` is out of order", name, i, file);
-        ckpt_manifest_add(out, file, (uint64_t)json_integer_value(size), sha256);
+        const json_t *step = json_object_get(item, "step");
+        if (step && (!json_is_integer(step) || json_integer_value(step) < 0))
+            return err_set(err, SL_EFORMAT, "%s: files[%zu]: step is wrong", name, i);
+        struct ckpt_file *entry =
+            ckpt_manifest_add(out, file, (uint64_t)json_integer_value(size), sha256);
+        entry->other = json_is_true(json_object_get(item, "other"));
+        entry->step = step ? json_integer_value(step) : -1;
     }
     return 0;
 }

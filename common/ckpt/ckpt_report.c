@@ -19,7 +19,7 @@
 #define NAMES_SHOWN 4
 #define SIZE_TEXT_MAX 32
 
-static const char *const fate_names[] = {"loaded", "sliced",  "kept", "left out",
+static const char *const fate_names[] = {"loaded",  "sliced",  "kept", "left out",
                                          "missing", "differs", "extra"};
 
 static void append_fate(const struct ckpt_report *report, enum ckpt_fate fate, bool always,
@@ -30,6 +30,7 @@ void ckpt_report_init(struct ckpt_report *report)
 {
     memset(report, 0, sizeof *report);
     ckpt_progress_init(&report->progress);
+    ckpt_facts_init(&report->facts);
 }
 
 void ckpt_report_deinit(struct ckpt_report *report)
@@ -43,6 +44,7 @@ void ckpt_report_deinit(struct ckpt_report *report)
     mem_free(report->path);
     mem_free(report->rate_line);
     ckpt_progress_deinit(&report->progress);
+    ckpt_facts_deinit(&report->facts);
     ckpt_report_init(report);
 }
 
@@ -55,6 +57,7 @@ struct ckpt_item *ckpt_report_add(struct ckpt_report *report, enum ckpt_fate fat
     item->name = mem_must_strdup(name);
     item->file = file ? mem_must_strdup(file) : NULL;
     item->fate = fate;
+    item->step = -1;
     return item;
 }
 
@@ -91,8 +94,9 @@ void ckpt_report_summary(const struct ckpt_report *report, const char *verb, str
     else
         buf_printf(out, ": %zu variable%s", count, count == 1 ? "" : "s");
     buf_printf(out, ", %s, %s; ", ckpt_report_size(report->bytes, size),
-               !report->has_manifest ? "no manifest"
-               : ckpt_report_count(report, CKPT_DIFFERS) ? "sha256 checked" : "sha256 ok");
+               !report->has_manifest                     ? "no manifest"
+               : ckpt_report_count(report, CKPT_DIFFERS) ? "sha256 checked"
+                                                         : "sha256 ok");
     append_fate(report, CKPT_MISSING, true, "missing", out);
     append_fate(report, CKPT_DIFFERS, false, "different", out);
     append_fate(report, CKPT_KEPT, false, "kept", out);
@@ -113,6 +117,13 @@ void ckpt_report_table(const struct ckpt_report *report, struct buf *out)
                        item->row + item->rows, item->file);
         if (item->bytes)
             buf_printf(out, "  %" PRIu64 " bytes from offset %" PRIu64, item->bytes, item->offset);
+        if (item->file && item->fate != CKPT_EXTRA && !str_eq(item->file, item->name) &&
+            item->fate != CKPT_SLICED)
+            buf_printf(out, "  from %s", item->file);
+        if (item->bytes)
+            buf_printf(out, "  %s%.8s", item->sha256[0] ? "sha256 " : "no checksum", item->sha256);
+        if (item->step >= 0)
+            buf_printf(out, "  step %" PRId64, item->step);
         if (item->surplus)
             buf_printf(out, "  %" PRIu64 " surplus bytes in the file", item->surplus);
         if (item->note)
@@ -123,19 +134,37 @@ void ckpt_report_table(const struct ckpt_report *report, struct buf *out)
 
 int ckpt_report_json(const struct ckpt_report *report, struct buf *out)
 {
-    json_t *items = json_array();
+    json_t *items = json_array(), *counts = json_object();
+    struct buf line;
+    buf_init(&line, 0);
     for (size_t i = 0; i < report->items_count; i++)
         json_array_append_new(items, item_json(&report->items[i]));
-    json_t *root = json_pack("{s:s, s:b, s:s, s:I, s:o}", "path", report->path ? report->path : "",
-                             "sha256_checked", report->has_manifest, "digest", report->digest,
-                             "bytes", (json_int_t)report->bytes, "variables", items);
-    if (root && report->has_progress)
+    for (int fate = CKPT_LOADED; fate <= CKPT_EXTRA; fate++)
+        json_object_set_new(
+            counts, fate_names[fate],
+            json_integer((json_int_t)ckpt_report_count(report, (enum ckpt_fate)fate)));
+    ckpt_report_summary(report, "load", &line);
+    json_t *root = json_pack(
+        "{s:s, s:s, s:b, s:s, s:I, s:o, s:o}", "path", report->path ? report->path : "", "summary",
+        buf_text(&line), "sha256_checked", report->has_manifest, "digest", report->digest, "bytes",
+        (json_int_t)report->bytes, "counts", counts, "variables", items);
+    buf_deinit(&line);
+    if (root && report->has_progress) {
         json_object_set_new(root, "step", json_integer(report->progress.step));
+        json_object_set_new(root, "epoch", json_integer(report->progress.epoch));
+    }
+    if (root && report->rate_line)
+        json_object_set_new(root, "learning_rate", json_string(report->rate_line));
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     int rc = text ? buf_append(out, text, strlen(text)) : SL_EINVAL;
     free(text);
     json_decref(root);
     return rc;
+}
+
+const char *ckpt_report_fate_name(enum ckpt_fate fate)
+{
+    return fate_names[fate];
 }
 
 const char *ckpt_report_size(uint64_t bytes, char *text)
@@ -175,8 +204,13 @@ static json_t *item_json(const struct ckpt_item *item)
     json_t *value = json_pack("{s:s, s:s}", "name", item->name, "fate", fate_names[item->fate]);
     if (!value)
         return json_null();
-    if (item->file && !str_eq(item->file, item->name))
+    if (item->file)
         json_object_set_new(value, "file", json_string(item->file));
+    if (item->file)
+        json_object_set_new(value, "sha256",
+                            item->sha256[0] ? json_string(item->sha256) : json_null());
+    if (item->step >= 0)
+        json_object_set_new(value, "step", json_integer(item->step));
     if (item->fate == CKPT_SLICED) {
         json_object_set_new(value, "row", json_integer(item->row));
         json_object_set_new(value, "rows", json_integer(item->rows));

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/base/fsutil.h"
+#include "common/ckpt/ckpt_facts.h"
 #include "common/ckpt/ckpt_progress.h"
 
 struct buf;
@@ -22,26 +23,29 @@ enum ckpt_fate {
 };
 
 struct ckpt_item {
-    char *name;         // variable of the program (on a server: the slice); EXTRA: the file
-    char *file;         // file of the folder; NULL when there is none
+    char *name;   // variable of the program (on a server: the slice); EXTRA: the file
+    char *file;   // file of the folder; NULL when there is none
     enum ckpt_fate fate;
-    int64_t row, rows;  // of the file, SLICED only
-    uint64_t offset;    // of the first byte taken, from the start of the file
-    uint64_t bytes;     // taken
-    uint64_t surplus;   // bytes in the file behind what its dims say
-    char *note;         // what differs, why kept; or NULL
+    int64_t row, rows;                // of the file, SLICED only
+    uint64_t offset;                  // of the first byte taken, from the start of the file
+    uint64_t bytes;                   // taken
+    uint64_t surplus;                 // bytes in the file behind what its dims say
+    char sha256[FSUTIL_SHA256_HEX];   // of the file, by the manifest; "": no checksum
+    int64_t step;                     // when the file was saved; -1: not known
+    char *note;                       // what differs, why kept; or NULL
 };
 
 struct ckpt_report {
-    char *path;                         // the folder that was read
-    bool has_manifest;                  // then all sums were checked
+    char *path;          // the folder that was read
+    bool has_manifest;   // then all sums were checked
     bool has_progress;
     struct ckpt_progress progress;
-    char digest[FSUTIL_SHA256_HEX];     // of the manifest; of names, sizes and first bytes for a
-                                        // plain folder
-    struct ckpt_item *items;            // in order of name, extras last
+    struct ckpt_facts facts;
+    char digest[FSUTIL_SHA256_HEX];   // of the manifest; of names, sizes and first bytes for a
+                                      // plain folder
+    struct ckpt_item *items;          // in order of name, extras last
     size_t items_count, items_cap;
-    uint64_t bytes;                     // taken in all
+    uint64_t bytes;    // taken in all
     char *rate_line;   // one line on the learning rate when job and checkpoint differ, or NULL
 };
 
@@ -55,6 +59,8 @@ size_t ckpt_report_count(const struct ckpt_report *report, enum ckpt_fate fate);
 void ckpt_report_summary(const struct ckpt_report *report, const char *verb, struct buf *out);
 // A line a variable, for logs and people.
 void ckpt_report_table(const struct ckpt_report *report, struct buf *out);
+// "loaded", "sliced", "kept", "left out", "missing", "differs", "extra"
+const char *ckpt_report_fate_name(enum ckpt_fate fate);
 // One JSON object, for --summary.
 int ckpt_report_json(const struct ckpt_report *report, struct buf *out);
 // "1.9 MiB", into text of at least 32 bytes; returns text.

@@ -11,9 +11,12 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/limits.h"
+#include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/ckpt/ckpt_manifest.h"
+#include "common/ckpt/ckpt_vars.h"
+#include "common/ckpt/pickle.h"
 #include "common/storage/store.h"
 #include "common/tensor/tensor_io.h"
 
@@ -24,18 +27,24 @@ struct saver {
     const struct ckpt_source *source;
     const struct ckpt_save_options *options;
     struct store_writer *writer;
-    struct fsutil_sha256 *sha;      // of the open file
+    struct fsutil_sha256 *sha;   // of the open file
     uint64_t file_bytes;
     uint8_t *chunk;
     size_t chunk_cap;
     struct ckpt_manifest manifest;
     uint64_t bytes;
+    bool has_counter;
+    int64_t counter;
 };
 
 static const struct ckpt_save_options no_options;
 
 static size_t *sorted_order(const struct ckpt_source *source);
 static int write_all_vars(struct saver *saver, const size_t *order, struct err *err);
+static int write_pickles(struct saver *saver, const size_t *order, struct err *err);
+static int write_pickled(struct saver *saver, size_t i, struct err *err);
+static int write_blob(struct saver *saver, const struct ckpt_blob *blob, struct err *err);
+static int write_sums(struct saver *saver, struct err *err);
 static int open_file(struct saver *saver, const char *name, struct err *err);
 static int close_file(struct saver *saver, const char *name, struct err *err);
 static int add_bytes(struct saver *saver, const void *data, size_t bytes, struct err *err);
@@ -66,9 +75,12 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
     int rc = store_begin(dir, &store, &saver.writer, err);
     if (!rc) {
         size_t *order = sorted_order(source);
-        rc = write_all_vars(&saver, order, err);
+        rc = options->pickle ? write_pickles(&saver, order, err)
+                             : write_all_vars(&saver, order, err);
         mem_free(order);
     }
+    for (size_t i = 0; i < options->blobs_count && !rc; i++)
+        rc = write_blob(&saver, &options->blobs[i], err);
     if (!rc && options->into)
         rc = keep_foreign_entries(&saver, dir, err);
     if (!rc)
@@ -176,6 +188,103 @@ static int write_all_vars(struct saver *saver, const size_t *order, struct err *
     return !rc && combined ? close_file(saver, combined, err) : rc;
 }
 
+// Two dicts, both there also when one is empty, as Fluid writes them.
+static int write_pickles(struct saver *saver, const size_t *order, struct err *err)
+{
+    static const char *const endings[] = {".pdparams", ".pdopt"};
+    struct buf text;
+    int rc = 0;
+    buf_init(&text, 0);
+    for (size_t f = 0; f < 2 && !rc; f++) {
+        char *name = mem_must_printf("%s%s", saver->options->pickle, endings[f]);
+        buf_clear(&text);
+        pickle_append_begin(&text);
+        rc = open_file(saver, name, err);
+        if (!rc)
+            rc = add_bytes(saver, text.data, text.bytes, err);
+        for (size_t i = 0; i < saver->source->count && !rc; i++) {
+            const struct ckpt_var *var = &saver->source->vars[order[i]];
+            if (str_list_has(saver->options->pickle_params, var->name) == (f == 0))
+                rc = write_pickled(saver, order[i], err);
+        }
+        buf_clear(&text);
+        pickle_append_end(&text);
+        if (!rc)
+            rc = add_bytes(saver, text.data, text.bytes, err);
+        if (!rc)
+            rc = close_file(saver, name, err);
+        mem_free(name);
+    }
+    buf_deinit(&text);
+    return rc;
+}
+
+// The format wants an array's encoded length in front, so the whole array is held.
+static int write_pickled(struct saver *saver, size_t i, struct err *err)
+{
+    const struct ckpt_var *var = &saver->source->vars[i];
+    uint64_t count;
+    if (var->kind != VARIABLE_TENSOR || var->lod_levels)
+        return err_set(err, SL_EUNSUPPORTED,
+                       "%s: a pickle holds dense arrays only; use save_persistables", var->name);
+    if (!dims_count(&var->dims, dtype_bytes(var->dtype), &count))
+        return err_set(err, SL_ELIMIT, "%s: its shape is negative or too large", var->name);
+    size_t bytes = (size_t)count * dtype_bytes(var->dtype);
+    uint8_t *data = mem_alloc(bytes), *encoded = mem_alloc(2 * (size_t)CHUNK_BYTES);
+    struct buf text;
+    buf_init(&text, 0);
+    int rc = data && encoded
+                 ? 0
+                 : err_set(err, SL_ENOMEM, "%s: no memory for %zu bytes", var->name, bytes);
+    if (!rc && bytes)
+        rc = saver->source->read_rows(saver->source->self, i, 0,
+                                      var->dims.rank ? var->dims.d[0] : 1, data, err);
+    if (!rc && !saver->options->allow_non_finite)
+        rc = check_finite(var, data, bytes, 0, err);
+    if (!rc)
+        rc = pickle_append_head(&text, var->name, var->dtype, &var->dims,
+                                pickle_encoded_bytes(data, bytes), err);
+    if (!rc)
+        rc = add_bytes(saver, text.data, text.bytes, err);
+    for (size_t at = 0; at < bytes && !rc; at += CHUNK_BYTES) {
+        size_t n = bytes - at < CHUNK_BYTES ? bytes - at : CHUNK_BYTES;
+        rc = add_bytes(saver, encoded, pickle_encode(data + at, n, encoded), err);
+    }
+    buf_clear(&text);
+    pickle_append_tail(&text);
+    if (!rc)
+        rc = add_bytes(saver, text.data, text.bytes, err);
+    buf_deinit(&text);
+    mem_free(data);
+    mem_free(encoded);
+    return rc;
+}
+
+static int write_blob(struct saver *saver, const struct ckpt_blob *blob, struct err *err)
+{
+    int rc = open_file(saver, blob->name, err);
+    if (!rc && blob->bytes)
+        rc = add_bytes(saver, blob->data, blob->bytes, err);
+    if (!rc)
+        rc = close_file(saver, blob->name, err);
+    if (!rc)
+        saver->manifest.files[saver->manifest.files_count - 1].other = true;
+    return rc;
+}
+
+static int write_sums(struct saver *saver, struct err *err)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    ckpt_manifest_sort(&saver->manifest);
+    int rc = ckpt_manifest_sums(&saver->manifest, &text);
+    const struct ckpt_blob sums = {CKPT_SUMS_NAME, text.data, text.bytes};
+    rc = rc ? err_set(err, rc, "%s: %s", CKPT_SUMS_NAME, err_name(rc))
+            : write_blob(saver, &sums, err);
+    buf_deinit(&text);
+    return rc;
+}
+
 static int open_file(struct saver *saver, const char *name, struct err *err)
 {
     saver->file_bytes = 0;
@@ -230,6 +339,10 @@ static int write_var(struct saver *saver, size_t i, struct err *err)
             rc = check_finite(var, saver->chunk, bytes, row, err);
         if (!rc)
             rc = add_bytes(saver, saver->chunk, bytes, err);
+    }
+    if (!rc && var->dtype == DTYPE_INT64 && count == 1 && str_eq(var->name, CKPT_VARS_COUNTER)) {
+        memcpy(&saver->counter, saver->chunk, sizeof saver->counter);
+        saver->has_counter = true;
     }
     return rc;
 }
@@ -286,27 +399,29 @@ static int check_finite(const struct ckpt_var *var, const void *data, size_t byt
 static int keep_foreign_entries(struct saver *saver, const char *dir, struct err *err)
 {
     struct ckpt_manifest old;
+    struct map written;
     ckpt_manifest_init(&old);
-    size_t written = saver->manifest.files_count;
+    map_init(&written);
+    for (size_t i = 0; i < saver->manifest.files_count; i++)
+        map_set(&written, saver->manifest.files[i].name, saver);
     int rc = store_is_folder(dir) ? ckpt_manifest_read(dir, &old, NULL) : SL_ENOENT;
-    if (rc == SL_ENOMEM)
-        return err_set(err, rc, "no memory for the older manifest");
-    for (size_t i = 0, w = 0; !rc && i < old.files_count; i++) {
-        // Both lists are sorted by name.
-        while (w < written && strcmp(saver->manifest.files[w].name, old.files[i].name) < 0)
-            w++;
-        if (w < written && str_eq(saver->manifest.files[w].name, old.files[i].name))
+    for (size_t i = 0; !rc && i < old.files_count; i++) {
+        const struct ckpt_file *file = &old.files[i];
+        struct store_file *there;
+        if (map_get(&written, file->name) || str_eq(file->name, CKPT_SUMS_NAME) ||
+            store_open(dir, file->name, &there, NULL) != 0)
             continue;
-        struct store_file *file;
-        if (store_open(dir, old.files[i].name, &file, NULL) != 0)
-            continue;
-        if (store_file_bytes(file) == old.files[i].bytes)
-            ckpt_manifest_add(&saver->manifest, old.files[i].name, old.files[i].bytes,
-                              old.files[i].sha256);
-        store_file_close(file);
+        if (store_file_bytes(there) == file->bytes) {
+            struct ckpt_file *kept =
+                ckpt_manifest_add(&saver->manifest, file->name, file->bytes, file->sha256);
+            kept->other = file->other;
+            kept->step = file->step >= 0 ? file->step : old.has_progress ? old.progress.step : -1;
+        }
+        store_file_close(there);
     }
+    map_deinit(&written);
     ckpt_manifest_deinit(&old);
-    return 0;
+    return rc == SL_ENOMEM ? err_set(err, rc, "no memory for the older manifest") : 0;
 }
 
 static int finish(struct saver *saver, const char *dir, struct ckpt_saved *out, struct err *err)
@@ -317,8 +432,14 @@ static int finish(struct saver *saver, const char *dir, struct ckpt_saved *out, 
         ckpt_progress_copy(&saver->manifest.progress, saver->options->progress);
         saver->manifest.has_progress = true;
     }
-    int rc = ckpt_manifest_format(&saver->manifest, &text);
-    if (rc)
+    if (saver->options->facts) {
+        ckpt_facts_copy(&saver->manifest.facts, saver->options->facts);
+        saver->manifest.facts.has_counter = saver->has_counter;
+        saver->manifest.facts.counter = saver->counter;
+        saver->manifest.has_facts = true;
+    }
+    int rc = write_sums(saver, err);
+    if (!rc && (rc = ckpt_manifest_format(&saver->manifest, &text)) != 0)
         rc = err_set(err, rc, "the manifest cannot be written: %s (are all names and URIs UTF-8?)",
                      err_name(rc));
     if (!rc)

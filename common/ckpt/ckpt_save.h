@@ -8,24 +8,40 @@
 #include <stdint.h>
 
 #include "common/base/fsutil.h"
+#include "common/ckpt/ckpt_facts.h"
 #include "common/ckpt/ckpt_progress.h"
 #include "common/ckpt/ckpt_source.h"
 #include "common/storage/store.h"
 
 struct err;
+struct str_list;
+
+// A file of the folder that holds no variables: a program.
+struct ckpt_blob {
+    const char *name;
+    const void *data;
+    size_t bytes;
+};
 
 struct ckpt_save_options {
     bool into;   // the API's save: INTO dir, foreign files stay; else dir is replaced as a whole
-    const char *filename;           // Fluid's filename=: one combined file; NULL: a file a variable
+    const char *filename;   // Fluid's filename=: one combined file; NULL: a file a variable
+    // fluid.save: pickled, the variables named in pickle_params to <pickle>.pdparams, the others to
+    // <pickle>.pdopt; dense ones only. NULL: Fluid's tensor files.
+    const char *pickle;
+    const struct str_list *pickle_params;
+    const struct ckpt_blob *blobs;   // written too, listed as no variables
+    size_t blobs_count;
     const struct ckpt_progress *progress;   // NULL: none
-    bool allow_non_finite;          // default: a NaN or infinity in a variable refuses the save
-    const struct store_io *io;      // tests; NULL
+    const struct ckpt_facts *facts;         // NULL: none; its counter is filled in here
+    bool allow_non_finite;       // default: a NaN or infinity in a variable refuses the save
+    const struct store_io *io;   // tests; NULL
 };
 
 struct ckpt_saved {
-    char *path;                     // the folder
+    char *path;   // the folder
     size_t variables;
-    uint64_t bytes;                 // of the variable files
+    uint64_t bytes;   // of the variable files
     char digest[FSUTIL_SHA256_HEX];
     char *note;   // what went wrong after the commit (old folders not removed), or NULL
 };

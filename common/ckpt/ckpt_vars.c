@@ -11,7 +11,6 @@
 #include "common/program/program.h"
 #include "common/program/slice_map.h"
 
-#define COUNTER_NAME "@LR_DECAY_COUNTER@"
 #define RATE_PREFIX "learning_rate"
 
 static void collect_read_rates(const struct program *program, struct str_list *out);
@@ -54,7 +53,7 @@ void ckpt_vars_rates(const struct program *program, const struct slice_map *slic
 
 bool ckpt_vars_is_rate_name(const char *name)
 {
-    return str_eq(name, COUNTER_NAME) || str_starts_with(name, RATE_PREFIX);
+    return str_eq(name, CKPT_VARS_COUNTER) || str_starts_with(name, RATE_PREFIX);
 }
 
 static void collect_read_rates(const struct program *program, struct str_list *out)

@@ -7,6 +7,8 @@
 
 #include "common/base/str.h"
 
+#define CKPT_VARS_COUNTER "@LR_DECAY_COUNTER@"     // of learning-rate schedules
+
 struct program;
 struct slice_map;
 

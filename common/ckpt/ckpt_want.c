@@ -41,10 +41,17 @@ static bool has_server_op(const struct program *program);
 static void check_separate(struct ckpt_want *want, const struct ckpt_folder *folder);
 static void check_combined(struct ckpt_wants *wants, const struct ckpt_folder *folder,
                            const char *filename);
+static void check_pickled(struct ckpt_wants *wants, const struct ckpt_folder *folder,
+                          const char *name);
+static struct store_file *open_shared(const struct ckpt_folder *folder, const char *name,
+                                      struct err *err);
+static void check_array(struct ckpt_want *want, const struct pickle_array *array);
+static bool fits(struct ckpt_want *want, int dtype, const struct dims *dims);
 static void check_header(struct ckpt_want *want, struct store_file *file, bool may_have_more);
 static bool dims_fit(const struct dims *want, const struct dims *have);
+static bool is_within(const struct ckpt_wants *wants, const char *name);
 static void digest_plain(const struct ckpt_wants *wants, const struct ckpt_folder *folder,
-                         const char *filename, char out_hex[FSUTIL_SHA256_HEX]);
+                         char out_hex[FSUTIL_SHA256_HEX]);
 
 int ckpt_want_collect(const struct program *program, const struct ckpt_load_options *options,
                       struct ckpt_wants *out, struct err *err)
@@ -68,7 +75,8 @@ int ckpt_want_collect(const struct program *program, const struct ckpt_load_opti
         rc = collect_vars(program, options, out, err);
     if (rc)
         return rc;
-    mark_rates(program, map, out);
+    if (options->what != CKPT_NAMES)   // what is named must be there
+        mark_rates(program, map, out);
     if (options->except)
         mark_except(options->except, out);
     if (out->count)
@@ -87,6 +95,8 @@ void ckpt_want_deinit(struct ckpt_wants *wants)
         variable_deinit(&want->fresh);
     }
     mem_free(wants->items);
+    mem_free(wants->within[0]);
+    mem_free(wants->within[1]);
     map_deinit(&wants->known);
     memset(wants, 0, sizeof *wants);
 }
@@ -105,7 +115,8 @@ int ckpt_want_open_folder(const char *uri, bool allow_interrupted, struct ckpt_f
             out->has_manifest = true;
             continue;
         }
-        str_list_add(&out->files, all.items[i]);
+        if (!str_eq(all.items[i], CKPT_SUMS_NAME))
+            str_list_add(&out->files, all.items[i]);
     }
     str_list_deinit(&all);
     for (size_t i = 0; i < out->files.count; i++)
@@ -115,7 +126,8 @@ int ckpt_want_open_folder(const char *uri, bool allow_interrupted, struct ckpt_f
     if (!rc && out->manifest.busy && !allow_interrupted)
         rc = err_set(err, SL_EREFUSED,
                      "%s: a save into this folder was interrupted: its files are of two times. Use "
-                     "another checkpoint", uri);
+                     "another checkpoint",
+                     uri);
     if (rc)
         ckpt_want_close_folder(out);
     return rc;
@@ -129,15 +141,26 @@ void ckpt_want_close_folder(struct ckpt_folder *folder)
 }
 
 int ckpt_want_check(struct ckpt_wants *wants, const struct ckpt_folder *folder,
-                    const char *filename, struct err *err)
+                    const struct ckpt_load_options *options, struct err *err)
 {
-    if (filename && wants->on_server)
-        return err_set(
-            err, SL_EUNSUPPORTED,
-            "%s: a combined file (%s) cannot be loaded on a server; save one file a variable",
-            folder->uri, filename);
-    if (filename) {
-        check_combined(wants, folder, filename);
+    if (options->pickle && wants->on_server)
+        return err_set(err, SL_EUNSUPPORTED,
+                       "%s: %s.pdparams cannot be loaded on a server; save one file a variable",
+                       folder->uri, options->pickle);
+    if (options->filename) {
+        wants->within[0] = mem_must_strdup(options->filename);
+        check_combined(wants, folder, wants->within[0]);
+        return 0;
+    }
+    if (options->pickle) {
+        wants->within[0] = mem_must_printf("%s.pdparams", options->pickle);
+        wants->within[1] = mem_must_printf("%s.pdopt", options->pickle);
+        for (size_t i = 0; i < wants->count; i++) {
+            bool param = options->params && str_list_has(options->params, wants->items[i].name);
+            wants->items[i].within = wants->within[param ? 0 : 1];
+        }
+        check_pickled(wants, folder, wants->within[0]);
+        check_pickled(wants, folder, wants->within[1]);
         return 0;
     }
     for (size_t i = 0; i < wants->count; i++)
@@ -146,8 +169,35 @@ int ckpt_want_check(struct ckpt_wants *wants, const struct ckpt_folder *folder,
     return 0;
 }
 
+static void report_want(const struct ckpt_want *want, const struct ckpt_folder *folder,
+                        struct ckpt_report *report)
+{
+    const char *file = ckpt_want_file(want);
+    const struct ckpt_file *listed = ckpt_manifest_find(&folder->manifest, file);
+    struct ckpt_item *item =
+        ckpt_report_add(report, want->fate, want->name, want->fate == CKPT_MISSING ? NULL : file);
+    item->note = want->note ? mem_must_strdup(want->note) : NULL;
+    item->surplus = want->surplus;
+    if (listed) {
+        memcpy(item->sha256, listed->sha256, sizeof item->sha256);
+        item->step = listed->step >= 0               ? listed->step
+                     : folder->manifest.has_progress ? folder->manifest.progress.step
+                                                     : -1;
+    }
+    if (!ckpt_want_is_taken(want))
+        return;
+    const struct dims *dims = &want->header.dims;
+    uint64_t row_bytes =
+        dims->rank && dims->d[0] > 0 ? want->header.data_bytes / (uint64_t)dims->d[0] : 0;
+    item->row = want->sliced ? want->row : 0;
+    item->rows = want->sliced ? want->rows : 0;
+    item->offset = want->base + want->header.data_offset + (uint64_t)item->row * row_bytes;
+    item->bytes = want->sliced ? (uint64_t)want->rows * row_bytes : want->header.data_bytes;
+    report->bytes += item->bytes;
+}
+
 void ckpt_want_report(const struct ckpt_wants *wants, const struct ckpt_folder *folder,
-                      const char *filename, struct ckpt_report *report)
+                      struct ckpt_report *report)
 {
     ckpt_report_deinit(report);
     report->path = mem_must_strdup(folder->uri);
@@ -155,34 +205,23 @@ void ckpt_want_report(const struct ckpt_wants *wants, const struct ckpt_folder *
     report->has_progress = folder->manifest.has_progress;
     if (report->has_progress)
         ckpt_progress_copy(&report->progress, &folder->manifest.progress);
-    for (size_t i = 0; i < wants->count; i++) {
-        const struct ckpt_want *want = &wants->items[i];
-        struct ckpt_item *item = ckpt_report_add(report, want->fate, want->name,
-                                                 want->fate == CKPT_MISSING ? NULL
-                                                 : filename ? filename : want->file);
-        item->note = want->note ? mem_must_strdup(want->note) : NULL;
-        item->surplus = want->surplus;
-        if (!ckpt_want_is_taken(want))
-            continue;
-        uint64_t row_bytes = want->header.dims.rank && want->header.dims.d[0] > 0
-                                 ? want->header.data_bytes / (uint64_t)want->header.dims.d[0] : 0;
-        item->row = want->sliced ? want->row : 0;
-        item->rows = want->sliced ? want->rows : 0;
-        item->offset = want->base + want->header.data_offset + (uint64_t)item->row * row_bytes;
-        item->bytes = want->sliced ? (uint64_t)want->rows * row_bytes : want->header.data_bytes;
-        report->bytes += item->bytes;
-    }
+    if (folder->manifest.has_facts)
+        ckpt_facts_copy(&report->facts, &folder->manifest.facts);
+    for (size_t i = 0; i < wants->count; i++)
+        if (!wants->items[i].elsewhere)
+            report_want(&wants->items[i], folder, report);
     for (size_t i = 0; i < folder->files.count; i++) {
         const char *name = folder->files.items[i];
-        bool listed = wants->on_server && folder->has_manifest &&
-                      ckpt_manifest_find(&folder->manifest, name);
-        if (!listed && !map_get(&wants->known, name) && !(filename && str_eq(name, filename)))
-            ckpt_report_add(report, CKPT_EXTRA, name, name);
+        const struct ckpt_file *listed = ckpt_manifest_find(&folder->manifest, name);
+        if ((listed && (wants->on_server || listed->other)) || map_get(&wants->known, name) ||
+            is_within(wants, name))
+            continue;
+        ckpt_report_add(report, CKPT_EXTRA, name, name);
     }
     if (folder->has_manifest)
         memcpy(report->digest, folder->manifest.digest, sizeof report->digest);
     else
-        digest_plain(wants, folder, filename, report->digest);
+        digest_plain(wants, folder, report->digest);
 }
 
 int ckpt_want_verdict(const struct ckpt_wants *wants, const char *ending, struct err *err)
@@ -254,9 +293,10 @@ static void collect_slices(const struct program *program, const struct slice_map
         bool is_param = var->role == SLICE_PARAM || (var->role == SLICE_TRAINER && var->param);
         if (options->what == CKPT_PARAMS && !is_param)
             continue;
-        if (options->what == CKPT_PARAMS && options->params &&
+        if (options->what != CKPT_PERSISTABLES && options->params &&
             !str_list_has(options->params, var->name))
             continue;
+        size_t before = out->count;
         for (size_t k = 0; k < var->slices_count; k++) {
             const struct slice *slice = &var->slices[k];
             if (slice->server != server)
@@ -272,6 +312,13 @@ static void collect_slices(const struct program *program, const struct slice_map
             want->row = want->sliced ? slice->row : 0;
             want->rows = want->sliced ? slice->rows : -1;
         }
+        if (options->filename && out->count == before) {
+            struct ckpt_want *want = add(out, var->name, var->name);
+            want->dtype = (int)var->dtype;
+            want->dims = var->dims;
+            want->rows = -1;
+            want->elsewhere = true;
+        }
     }
 }
 
@@ -283,20 +330,21 @@ static int collect_vars(const struct program *program, const struct ckpt_load_op
     ckpt_vars_saved(program, &saved);
     for (size_t i = 0; i < saved.count; i++)
         map_set(&out->known, saved.items[i], out);
-    const struct str_list *names = options->what == CKPT_PARAMS ? options->params : &saved;
+    const struct str_list *names = options->what == CKPT_PERSISTABLES ? &saved : options->params;
     int rc = 0;
     if (!names || !names->count)
         rc = err_set(
             err, SL_EINVAL, "%s",
-            options->what == CKPT_PARAMS
+            options->what == CKPT_NAMES ? "no variable is named: there is nothing to load"
+            : options->what == CKPT_PARAMS
                 ? "no Parameters are known in this program: give the main program, or name them "
                   "with --params_list"
                 : "the program has no persistable variables: there is nothing to load");
     for (size_t i = 0; !rc && i < names->count; i++) {
         const struct var_desc *var = block_var(block, names->items[i]);
-        if (!var || !var_desc_is_saved(var)) {
-            rc = err_set(err, SL_ENOENT, "%s: the program has no persistable variable of that name",
-                         names->items[i]);
+        if (!var || (options->what == CKPT_NAMES ? !var->has_tensor : !var_desc_is_saved(var))) {
+            rc = err_set(err, SL_ENOENT, "%s: the program has no %s of that name", names->items[i],
+                         options->what == CKPT_NAMES ? "tensor" : "persistable variable");
             break;
         }
         struct ckpt_want *want = add(out, var->name, var->name);
@@ -391,22 +439,14 @@ static void check_separate(struct ckpt_want *want, const struct ckpt_folder *fol
 static void check_combined(struct ckpt_wants *wants, const struct ckpt_folder *folder,
                            const char *filename)
 {
-    struct store_file *file = NULL;
     struct err err = {0};
-    const struct ckpt_file *listed =
-        folder->has_manifest ? ckpt_manifest_find(&folder->manifest, filename) : NULL;
-    if (!map_get(&folder->by_name, filename))
-        err_set(&err, SL_ENOENT, "missing: the folder has no %s", filename);
-    else if (folder->has_manifest && !listed)
-        err_set(&err, SL_EMISMATCH, "the manifest does not list %s", filename);
-    else if (store_open(folder->uri, filename, &file, &err) == 0 && listed &&
-             listed->bytes != store_file_bytes(file))
-        err_set(&err, SL_ECORRUPT, "%s is damaged: %" PRIu64 " bytes, the manifest says %" PRIu64,
-                filename, store_file_bytes(file), listed->bytes);
+    struct store_file *file = open_shared(folder, filename, &err);
     uint64_t base = 0;
     for (size_t i = 0; i < wants->count; i++) {
         struct ckpt_want *want = &wants->items[i];
         bool excepted = want->fate == CKPT_EXCEPTED;
+        bool last = i + 1 == wants->count || !str_eq(wants->items[i + 1].file, want->file);
+        want->within = filename;
         if (err.code) {
             ckpt_want_set(want, CKPT_DIFFERS, "%s", err.text);
             continue;
@@ -417,18 +457,95 @@ static void check_combined(struct ckpt_wants *wants, const struct ckpt_folder *f
             err_set(&err, SL_EMISMATCH, "stands behind %s, which does not fit", want->name);
             continue;
         }
-        base += want->header.data_offset + want->header.data_bytes;
-        if (excepted)
+        if (last)
+            base += want->header.data_offset + want->header.data_bytes;
+        if (excepted || want->elsewhere)
             ckpt_want_set(want, CKPT_EXCEPTED, "left out");
     }
     store_file_close(file);
+}
+
+// A file that holds several variables. NULL, with the reason, when there is none or it is damaged.
+static struct store_file *open_shared(const struct ckpt_folder *folder, const char *name,
+                                      struct err *err)
+{
+    struct store_file *file = NULL;
+    const struct ckpt_file *listed =
+        folder->has_manifest ? ckpt_manifest_find(&folder->manifest, name) : NULL;
+    if (!map_get(&folder->by_name, name)) {
+        err_set(err, SL_ENOENT, "missing: the folder has no %s", name);
+    } else if (folder->has_manifest && !listed) {
+        err_set(err, SL_EMISMATCH, "the manifest does not list %s", name);
+    } else if (store_open(folder->uri, name, &file, err) == 0 && listed &&
+               listed->bytes != store_file_bytes(file)) {
+        err_set(err, SL_ECORRUPT, "%s is damaged: %" PRIu64 " bytes, the manifest says %" PRIu64,
+                name, store_file_bytes(file), listed->bytes);
+        store_file_close(file);
+        file = NULL;
+    }
+    return file;
+}
+
+static void check_pickled(struct ckpt_wants *wants, const struct ckpt_folder *folder,
+                          const char *name)
+{
+    struct err err = {0};
+    struct pickle_index index = {0};
+    struct tensor_io_source source;
+    size_t wanted = 0;
+    for (size_t i = 0; i < wants->count; i++)
+        wanted += wants->items[i].within == name && wants->items[i].fate != CKPT_EXCEPTED;
+    if (!wanted)
+        return;
+    struct store_file *file = open_shared(folder, name, &err);
+    if (file) {
+        ckpt_want_source(file, &source);
+        pickle_index_read(&source, &index, &err);
+    }
+    for (size_t i = 0; i < wants->count; i++) {
+        struct ckpt_want *want = &wants->items[i];
+        if (want->within != name || want->fate == CKPT_EXCEPTED)
+            continue;
+        const struct pickle_array *array = pickle_index_find(&index, want->name);
+        if (err.code == SL_ENOENT)
+            ckpt_want_set(want, CKPT_MISSING, "%s", err.text);
+        else if (err.code)
+            ckpt_want_set(want, CKPT_DIFFERS, "%s", err.text);
+        else if (!array)
+            ckpt_want_set(want, CKPT_MISSING, "missing in %s", name);
+        else
+            check_array(want, array);
+        want->file_bytes = file ? store_file_bytes(file) : 0;
+    }
+    pickle_index_deinit(&index);
+    store_file_close(file);
+}
+
+static void check_array(struct ckpt_want *want, const struct pickle_array *array)
+{
+    if (want->kind != VARIABLE_TENSOR) {
+        ckpt_want_set(want, CKPT_DIFFERS, "selected rows are not in pickles");
+        return;
+    }
+    if (!fits(want, (int)array->dtype, &array->dims))
+        return;
+    uint64_t count = 0;
+    dims_count(&array->dims, dtype_bytes(array->dtype), &count);
+    want->pickled = true;
+    want->array = *array;
+    want->array.name = want->name;
+    want->header = (struct tensor_io_header){.kind = VARIABLE_TENSOR,
+                                             .dtype = array->dtype,
+                                             .dims = array->dims,
+                                             .data_offset = array->offset,
+                                             .data_bytes = count * dtype_bytes(array->dtype)};
+    want->fate = CKPT_LOADED;
 }
 
 static void check_header(struct ckpt_want *want, struct store_file *file, bool may_have_more)
 {
     struct tensor_io_source source;
     struct err err = {0};
-    char have[DIMS_TEXT_MAX], need[DIMS_TEXT_MAX];
     ckpt_want_source(file, &source);
     want->file_bytes = source.size;
     if (tensor_io_read_header(&source, want->base, want->kind, &want->header, &err)) {
@@ -436,16 +553,8 @@ static void check_header(struct ckpt_want *want, struct store_file *file, bool m
         return;
     }
     const struct tensor_io_header *header = &want->header;
-    if ((int)header->dtype != want->dtype) {
-        ckpt_want_set(want, CKPT_DIFFERS, "file has type %s, the program wants %s",
-                      dtype_name((int)header->dtype), dtype_name(want->dtype));
+    if (!fits(want, (int)header->dtype, &header->dims))
         return;
-    }
-    if (!dims_fit(&want->dims, &header->dims)) {
-        ckpt_want_set(want, CKPT_DIFFERS, "file has shape %s, the program wants %s",
-                      dims_format(&header->dims, have), dims_format(&want->dims, need));
-        return;
-    }
     if (want->sliced && want->kind != VARIABLE_TENSOR) {
         ckpt_want_set(want, CKPT_DIFFERS, "selected rows cannot be cut in slices");
         return;
@@ -453,6 +562,30 @@ static void check_header(struct ckpt_want *want, struct store_file *file, bool m
     uint64_t end = want->base + header->data_offset + header->data_bytes;
     want->surplus = may_have_more && source.size > end ? source.size - end : 0;
     want->fate = want->sliced ? CKPT_SLICED : CKPT_LOADED;
+}
+
+// Type and shape; says what differs.
+static bool fits(struct ckpt_want *want, int dtype, const struct dims *dims)
+{
+    char have[DIMS_TEXT_MAX], need[DIMS_TEXT_MAX];
+    bool same = dtype == want->dtype, alike = dims_fit(&want->dims, dims);
+    if (!same && !alike)
+        ckpt_want_set(want, CKPT_DIFFERS, "file has %s %s, the program wants %s %s",
+                      dtype_name(dtype), dims_format(dims, have), dtype_name(want->dtype),
+                      dims_format(&want->dims, need));
+    else if (!same)
+        ckpt_want_set(want, CKPT_DIFFERS, "file has type %s, the program wants %s",
+                      dtype_name(dtype), dtype_name(want->dtype));
+    else if (!alike)
+        ckpt_want_set(want, CKPT_DIFFERS, "file has shape %s, the program wants %s",
+                      dims_format(dims, have), dims_format(&want->dims, need));
+    return same && alike;
+}
+
+static bool is_within(const struct ckpt_wants *wants, const char *name)
+{
+    return (wants->within[0] && str_eq(name, wants->within[0])) ||
+           (wants->within[1] && str_eq(name, wants->within[1]));
 }
 
 static bool dims_fit(const struct dims *want, const struct dims *have)
@@ -468,14 +601,14 @@ static bool dims_fit(const struct dims *want, const struct dims *have)
 // Equal on every server that was given the same folder: over all variable files of the job, their
 // names, sizes and first bytes (the header and, in any but tiny files, values).
 static void digest_plain(const struct ckpt_wants *wants, const struct ckpt_folder *folder,
-                         const char *filename, char out_hex[FSUTIL_SHA256_HEX])
+                         char out_hex[FSUTIL_SHA256_HEX])
 {
     struct fsutil_sha256 *sha = fsutil_sha256_new();
     uint8_t first[DIGEST_FILE_BYTES];
     for (size_t i = 0; i < folder->files.count; i++) {
         const char *name = folder->files.items[i];
         struct store_file *file;
-        if (!map_get(&wants->known, name) && !(filename && str_eq(name, filename)))
+        if (!map_get(&wants->known, name) && !is_within(wants, name))
             continue;
         if (store_open(folder->uri, name, &file, NULL) != 0)
             continue;

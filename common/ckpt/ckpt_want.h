@@ -10,6 +10,7 @@
 #include "common/base/map.h"
 #include "common/ckpt/ckpt_load.h"
 #include "common/ckpt/ckpt_manifest.h"
+#include "common/ckpt/pickle.h"
 #include "common/tensor/tensor_io.h"
 
 struct err;
@@ -18,29 +19,34 @@ struct slice_map;
 
 // One variable of the scope and its place in a file.
 struct ckpt_want {
-    char *name;                     // in the scope; on a server the slice
-    char *file;                     // the variable's full name, that is the file
+    char *name;   // in the scope; on a server the slice
+    char *file;   // the variable's full name, that is the file
     enum variable_kind kind;
     int dtype;
-    struct dims dims;               // full shape; -1 fits anything
+    struct dims dims;   // full shape; -1 fits anything
     bool sliced;
-    int64_t row, rows;              // of the file; rows -1: all
-    bool rate, constant_rate;       // see ckpt_vars_rates
+    int64_t row, rows;          // of the file; rows -1: all
+    bool rate, constant_rate;   // see ckpt_vars_rates
+    bool elsewhere;             // on another server; stands in the same combined file
 
     enum ckpt_fate fate;   // set by check: LOADED, SLICED, KEPT, EXCEPTED, MISSING, DIFFERS
     char *note;
-    uint64_t base;                  // where the variable begins in its file (a combined one)
+    const char *within;   // the file that holds this and others; NULL: its own
+    uint64_t base;        // where the variable begins in its file (a combined one)
+    bool pickled;
+    struct pickle_array array;   // when pickled: its place; borrows name
     uint64_t file_bytes;
     uint64_t surplus;
-    struct tensor_io_header header; // valid when fate is LOADED or SLICED
-    struct variable fresh;          // the values, before they are swapped in
+    struct tensor_io_header header;   // valid when fate is LOADED or SLICED
+    struct variable fresh;            // the values, before they are swapped in
 };
 
 struct ckpt_wants {
-    struct ckpt_want *items;        // sorted by file, then name
+    struct ckpt_want *items;   // sorted by file, then name
     size_t count, cap;
-    struct map known;               // files that belong to a variable of the whole job
+    struct map known;   // files that belong to a variable of the whole job
     bool on_server;
+    char *within[2];   // combined or pickled files, which wants point at
 };
 
 // A folder that is being read.
@@ -48,8 +54,8 @@ struct ckpt_folder {
     const char *uri;
     bool has_manifest;
     struct ckpt_manifest manifest;
-    struct str_list files;          // sorted, without the manifest
-    struct map by_name;             // of files: present ones
+    struct str_list files;   // sorted, without manifest and sums
+    struct map by_name;      // of files: present ones
 };
 
 // What program (with slices: server's part) wants. SL_EINVAL: a server's program without slice map.
@@ -61,12 +67,17 @@ int ckpt_want_open_folder(const char *uri, bool allow_interrupted, struct ckpt_f
                           struct err *err);
 void ckpt_want_close_folder(struct ckpt_folder *folder);
 
-// Sets fate and header of each. filename: combined file, or NULL. Only lack of memory is an error.
+// Sets fate and header of each. SL_EUNSUPPORTED: pickles on a server.
 int ckpt_want_check(struct ckpt_wants *wants, const struct ckpt_folder *folder,
-                    const char *filename, struct err *err);
+                    const struct ckpt_load_options *options, struct err *err);
 // Fills items (extras too), path, manifest facts and digest of the report.
 void ckpt_want_report(const struct ckpt_wants *wants, const struct ckpt_folder *folder,
-                      const char *filename, struct ckpt_report *report);
+                      struct ckpt_report *report);
+// The name of the file that the variable is in.
+static inline const char *ckpt_want_file(const struct ckpt_want *want)
+{
+    return want->within ? want->within : want->file;
+}
 // One error that lists what is missing or differs; 0 when nothing is.
 int ckpt_want_verdict(const struct ckpt_wants *wants, const char *ending, struct err *err);
 static inline bool ckpt_want_is_taken(const struct ckpt_want *want)
