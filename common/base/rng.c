@@ -21,15 +21,21 @@
 #define MINSTD_MULTIPLIER 48271u
 
 // AS 241, |p - 0.5| <= 0.425: coefficients of numerator and denominator in r, lowest power first.
-static const double central_top[8] = {
-    3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
-    1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
-    3.3430575583588128105e4, 2.5090809287301226727e3};
-static const double central_bottom[8] = {
-    1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-    2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
-    5.2264952788528545610e3};
+static const double central_top[8] = {3.3871328727963666080e0, 1.3314166789178437745e2,
+                                      1.9715909503065514427e3, 1.3731693765509461125e4,
+                                      4.5921953931549871457e4, 6.7265770927008700853e4,
+                                      3.3430575583588128105e4, 2.5090809287301226727e3};
+static const double central_bottom[8] = {1.0,
+                                         4.2313330701600911252e1,
+                                         6.8718700749205790830e2,
+                                         5.3941960214247511077e3,
+                                         2.1213794301586595867e4,
+                                         3.9307895800092710610e4,
+                                         2.8729085735721942674e4,
+                                         5.2264952788528545610e3};
 
+static float draw_point(struct rng_minstd *rng, float *a, float *b);
+static void draw_pair(struct rng_minstd *rng, float out[2]);
 static float in_range(float canonical, float min, float max);
 static float inverse_erf(float x, const float top[8], const float bottom[8]);
 static float polynomial(const float coefficients[8], float r);
@@ -59,33 +65,45 @@ double rng_minstd_canonical_f64(struct rng_minstd *rng)
     return sum < 1 ? sum : nextafter(1, 0);
 }
 
-void rng_fill_uniform(float *out, size_t count, float min, float max, uint32_t seed)
+// x after n steps is x * 48271^n mod 2^31-1, by repeated squaring.
+void rng_minstd_skip(struct rng_minstd *rng, uint64_t steps)
+{
+    uint64_t power = MINSTD_MULTIPLIER, x = rng->x;
+    for (; steps > 0; steps >>= 1) {
+        if (steps & 1)
+            x = x * power % MINSTD_MODULUS;
+        power = power * power % MINSTD_MODULUS;
+    }
+    rng->x = (uint32_t)x;
+}
+
+void rng_fill_uniform(float *out, size_t count, float min, float max, uint32_t seed, uint64_t first)
 {
     struct rng_minstd rng;
     rng_minstd_seed(&rng, seed);
+    rng_minstd_skip(&rng, first);
     for (size_t i = 0; i < count; i++)
         out[i] = in_range(rng_minstd_canonical(&rng), min, max);
 }
 
-void rng_fill_normal(float *out, size_t count, float mean, float std, uint32_t seed)
+void rng_fill_normal(float *out, size_t count, float mean, float std, uint32_t seed, uint64_t first)
 {
     struct rng_minstd rng;
+    float pair[2] = {0};
     rng_minstd_seed(&rng, seed);
-    for (size_t i = 0; i < count; i += 2) {
-        float a, b, q;
-        do {
-            a = 2.0f * rng_minstd_canonical(&rng) - 1.0f;
-            b = 2.0f * rng_minstd_canonical(&rng) - 1.0f;
-            q = a * a + b * b;
-        } while (q > 1.0f || q == 0.0f);
-        float m = sqrtf(-2.0f * logf(q) / q);
-        out[i] = b * m * std + mean;
-        if (i + 1 < count)
-            out[i + 1] = a * m * std + mean;
+    for (uint64_t i = 0; i < first / 2; i++)
+        draw_point(&rng, &pair[0], &pair[1]);
+    if (first % 2 == 1)
+        draw_pair(&rng, pair);
+    for (size_t i = 0; i < count; i++) {
+        if ((first + i) % 2 == 0)
+            draw_pair(&rng, pair);
+        out[i] = pair[(first + i) % 2] * std + mean;
     }
 }
 
-void rng_fill_truncated_normal(float *out, size_t count, float mean, float std, uint32_t seed)
+void rng_fill_truncated_normal(float *out, size_t count, float mean, float std, uint32_t seed,
+                               uint64_t first)
 {
     // erfinv(x) is the normal quantile at (x + 1) / 2 over sqrt(2), and its q is x / 2: hence the
     // factor between the published coefficients and these.
@@ -99,6 +117,7 @@ void rng_fill_truncated_normal(float *out, size_t count, float mean, float std, 
     float high = (float)((1.0 + erf(2.0 / sqrt(2.0))) / 2.0);
     struct rng_minstd rng;
     rng_minstd_seed(&rng, seed);
+    rng_minstd_skip(&rng, first);
     for (size_t i = 0; i < count; i++) {
         float unit = in_range(rng_minstd_canonical(&rng), FLT_MIN, 1.0f);
         float p = low + (high - low) * unit;
@@ -124,6 +143,27 @@ uint64_t rng_entropy_u64(void)
     } while (got < 0 && errno == EINTR);
     ASSERT(got == (ssize_t)sizeof value);
     return value;
+}
+
+// A point inside the unit circle, not its centre; returns its squared radius.
+static float draw_point(struct rng_minstd *rng, float *a, float *b)
+{
+    float q;
+    do {
+        *a = 2.0f * rng_minstd_canonical(rng) - 1.0f;
+        *b = 2.0f * rng_minstd_canonical(rng) - 1.0f;
+        q = *a * *a + *b * *b;
+    } while (q > 1.0f || q == 0.0f);
+    return q;
+}
+
+static void draw_pair(struct rng_minstd *rng, float out[2])
+{
+    float a, b;
+    float q = draw_point(rng, &a, &b);
+    float m = sqrtf(-2.0f * logf(q) / q);
+    out[0] = b * m;
+    out[1] = a * m;
 }
 
 static float in_range(float canonical, float min, float max)

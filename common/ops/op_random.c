@@ -8,7 +8,9 @@
 //   *_batch_size_like          the first two with a side taken from another tensor
 //   randint                    whole numbers low .. high-1
 //
-// A seed that is not 0 starts the engine afresh in every run; seed 0 draws one from the system.
+// A seed that is not 0 starts the engine afresh in every run; seed 0 draws one from the system. The
+// attribute first_element (ours, of the first three) gives a later part of the same stream: a
+// server's rows of what one machine would draw, without drawing room for the rest.
 
 #include <math.h>
 
@@ -37,8 +39,14 @@ enum {
     UNIFORM_DIAG_NUM,
     UNIFORM_DIAG_STEP,
     UNIFORM_DIAG_VAL,
-    UNIFORM_DTYPE
+    UNIFORM_DTYPE,
+    UNIFORM_FIRST
 };
+// Ours: how many elements of the stream lie before Out's first one.
+#define FIRST_ELEMENT                                                                              \
+    {                                                                                              \
+        .name = "first_element", .type = ATTR_LONG, .kernel_only = true                            \
+    }
 static const struct op_attr_def uniform_attrs[] = {
     OP_ATTR_LIST("shape", ATTR_LONGS),
     OP_ATTR_FLOAT("min", -1),
@@ -48,17 +56,15 @@ static const struct op_attr_def uniform_attrs[] = {
     OP_ATTR_INT("diag_step", 0),
     OP_ATTR_FLOAT("diag_val", 1),
     OP_ATTR_INT("dtype", DTYPE_FP32),
+    FIRST_ELEMENT,
     {.name = NULL},
 };
-enum { GAUSSIAN_SHAPE, GAUSSIAN_MEAN, GAUSSIAN_STD, GAUSSIAN_SEED, GAUSSIAN_DTYPE };
+enum { GAUSSIAN_SHAPE, GAUSSIAN_MEAN, GAUSSIAN_STD, GAUSSIAN_SEED, GAUSSIAN_DTYPE, GAUSSIAN_FIRST };
 static const struct op_attr_def gaussian_attrs[] = {
-    OP_ATTR_LIST("shape", ATTR_LONGS),
-    OP_ATTR_FLOAT("mean", 0),
-    OP_ATTR_FLOAT("std", 1),
-    OP_ATTR_INT("seed", 0),
-    OP_ATTR_INT("dtype", DTYPE_FP32),
-    OP_ATTR_BOOL("use_mkldnn", 0),
-    {.name = NULL},
+    OP_ATTR_LIST("shape", ATTR_LONGS), OP_ATTR_FLOAT("mean", 0),
+    OP_ATTR_FLOAT("std", 1),           OP_ATTR_INT("seed", 0),
+    OP_ATTR_INT("dtype", DTYPE_FP32),  FIRST_ELEMENT,
+    OP_ATTR_BOOL("use_mkldnn", 0),     {.name = NULL},
 };
 static const struct op_attr_def truncated_attrs[] = {
     {.name = "shape", .type = ATTR_INTS, .required = true},
@@ -66,6 +72,7 @@ static const struct op_attr_def truncated_attrs[] = {
     OP_ATTR_FLOAT("std", 1),
     OP_ATTR_INT("seed", 0),
     OP_ATTR_INT("dtype", DTYPE_FP32),
+    FIRST_ELEMENT,
     {.name = NULL},
 };
 // The same attributes behind those of batch_like.h.
@@ -98,21 +105,25 @@ static uint32_t seed_of(const struct attr *attr)
     return attr->i != 0 ? (uint32_t)attr->i : (uint32_t)rng_entropy_u64() | 1;
 }
 
-static void fill_uniform_f64(double *out, uint64_t n, double min, double max, uint32_t seed)
+static void fill_uniform_f64(double *out, uint64_t n, double min, double max, uint32_t seed,
+                             uint64_t first)
 {
     struct rng_minstd rng;
     rng_minstd_seed(&rng, seed);
+    rng_minstd_skip(&rng, 2 * first);
     for (uint64_t i = 0; i < n; i++)
         out[i] = rng_minstd_canonical_f64(&rng) * (max - min) + min;
 }
 
-// The polar method gives two numbers at a time: the second one is kept for the next element.
-static void fill_normal_f64(double *out, uint64_t n, double mean, double std, uint32_t seed)
+// The polar method gives two numbers at a time: the second one is kept for the next element. What
+// comes before the first wanted one is drawn too.
+static void fill_normal_f64(double *out, uint64_t n, double mean, double std, uint32_t seed,
+                            uint64_t first)
 {
     struct rng_minstd rng;
     double kept = 0;
     rng_minstd_seed(&rng, seed);
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < first + n; i++) {
         double z = kept;
         if (i % 2 == 0) {
             double a, b, q;
@@ -125,7 +136,8 @@ static void fill_normal_f64(double *out, uint64_t n, double mean, double std, ui
             kept = a * m;
             z = b * m;
         }
-        out[i] = z * std + mean;
+        if (i >= first)
+            out[i - first] = z * std + mean;
     }
 }
 
@@ -175,28 +187,37 @@ static int put_diagonal(struct op_ctx *ctx, int at, struct tensor *out)
 }
 
 // The sized Out from the attributes that begin with min.
-static int fill_uniform(struct op_ctx *ctx, int at)
+static int fill_uniform(struct op_ctx *ctx, int at, uint64_t first)
 {
     struct tensor *out = op_out(ctx, 0);
     float min = ctx->attr[at]->f, max = ctx->attr[at + 1]->f;
     uint32_t seed = seed_of(ctx->attr[at + UNIFORM_SEED - UNIFORM_MIN]);
     if (out->dtype == DTYPE_FP32)
-        rng_fill_uniform(tensor_f32(out), tensor_count(out), min, max, seed);
+        rng_fill_uniform(tensor_f32(out), tensor_count(out), min, max, seed, first);
     else
-        fill_uniform_f64(tensor_f64(out), tensor_count(out), (double)min, (double)max, seed);
+        fill_uniform_f64(tensor_f64(out), tensor_count(out), (double)min, (double)max, seed, first);
     return put_diagonal(ctx, at + UNIFORM_DIAG_NUM - UNIFORM_MIN, out);
 }
 
 // The sized Out from the attributes that begin with mean.
-static void fill_gaussian(struct op_ctx *ctx, int at)
+static void fill_gaussian(struct op_ctx *ctx, int at, uint64_t first)
 {
     struct tensor *out = op_out(ctx, 0);
     float mean = ctx->attr[at]->f, std = ctx->attr[at + 1]->f;
     uint32_t seed = seed_of(ctx->attr[at + 2]);
     if (out->dtype == DTYPE_FP32)
-        rng_fill_normal(tensor_f32(out), tensor_count(out), mean, std, seed);
+        rng_fill_normal(tensor_f32(out), tensor_count(out), mean, std, seed, first);
     else
-        fill_normal_f64(tensor_f64(out), tensor_count(out), (double)mean, (double)std, seed);
+        fill_normal_f64(tensor_f64(out), tensor_count(out), (double)mean, (double)std, seed, first);
+}
+
+// first_element, checked.
+static int first_of(const struct op_ctx *ctx, const struct attr *attr, uint64_t *out)
+{
+    if (attr->i < 0 || attr->i > INT64_MAX / 4)
+        return err_set(ctx->err, SL_EINVAL, "first_element is %lld", (long long)attr->i);
+    *out = (uint64_t)attr->i;
+    return 0;
 }
 
 // Random numbers come in two types.
@@ -208,10 +229,13 @@ static int check_dtype(const struct op_ctx *ctx, int64_t dtype)
 static int uniform_forward(struct op_ctx *ctx)
 {
     int64_t dtype = ctx->attr[UNIFORM_DTYPE]->i;
+    uint64_t first = 0;
     int rc = check_dtype(ctx, dtype);
     if (rc == 0)
+        rc = first_of(ctx, ctx->attr[UNIFORM_FIRST], &first);
+    if (rc == 0)
         rc = shape_input_resize(ctx, &random_shape, (enum dtype)dtype);
-    return rc < 0 ? rc : fill_uniform(ctx, UNIFORM_MIN);
+    return rc < 0 ? rc : fill_uniform(ctx, UNIFORM_MIN, first);
 }
 
 static int uniform_like_forward(struct op_ctx *ctx)
@@ -220,15 +244,18 @@ static int uniform_like_forward(struct op_ctx *ctx)
     int rc = check_dtype(ctx, dtype);
     if (rc == 0)
         rc = batch_like_resize(ctx, (enum dtype)dtype, false);
-    return rc < 0 ? rc : fill_uniform(ctx, LIKE(UNIFORM_MIN));
+    return rc < 0 ? rc : fill_uniform(ctx, LIKE(UNIFORM_MIN), 0);
 }
 
 static int gaussian_forward(struct op_ctx *ctx)
 {
     int64_t dtype = ctx->attr[GAUSSIAN_DTYPE]->i;
+    uint64_t first = 0;
     int rc = check_dtype(ctx, dtype);
+    if (rc == 0)
+        rc = first_of(ctx, ctx->attr[GAUSSIAN_FIRST], &first);
     if (rc == 0 && (rc = shape_input_resize(ctx, &random_shape, (enum dtype)dtype)) == 0)
-        fill_gaussian(ctx, GAUSSIAN_MEAN);
+        fill_gaussian(ctx, GAUSSIAN_MEAN, first);
     return rc;
 }
 
@@ -237,7 +264,7 @@ static int gaussian_like_forward(struct op_ctx *ctx)
     int64_t dtype = ctx->attr[LIKE(GAUSSIAN_DTYPE)]->i;
     int rc = check_dtype(ctx, dtype);
     if (rc == 0 && (rc = batch_like_resize(ctx, (enum dtype)dtype, false)) == 0)
-        fill_gaussian(ctx, LIKE(GAUSSIAN_MEAN));
+        fill_gaussian(ctx, LIKE(GAUSSIAN_MEAN), 0);
     return rc;
 }
 
@@ -271,11 +298,14 @@ static int truncated_forward(struct op_ctx *ctx)
     struct tensor *out = op_out(ctx, 0);
     if (ctx->attr[GAUSSIAN_DTYPE]->i != DTYPE_FP32)
         return op_bad_dtype(ctx, (int)ctx->attr[GAUSSIAN_DTYPE]->i);
-    int rc = shape_input_resize(ctx, &truncated_shape, DTYPE_FP32);
+    uint64_t first = 0;
+    int rc = first_of(ctx, ctx->attr[GAUSSIAN_FIRST], &first);
+    if (rc == 0)
+        rc = shape_input_resize(ctx, &truncated_shape, DTYPE_FP32);
     if (rc < 0)
         return rc;
     rng_fill_truncated_normal(tensor_f32(out), tensor_count(out), ctx->attr[GAUSSIAN_MEAN]->f,
-                              ctx->attr[GAUSSIAN_STD]->f, seed_of(ctx->attr[GAUSSIAN_SEED]));
+                              ctx->attr[GAUSSIAN_STD]->f, seed_of(ctx->attr[GAUSSIAN_SEED]), first);
     return 0;
 }
 

@@ -301,46 +301,86 @@ static uint32_t infer_seed(const struct program *startup)
     return (uint32_t)best;
 }
 
+static void add_outputs(struct map *names, const struct op_desc *op)
+{
+    for (size_t s = 0; s < op->outputs_count; s++)
+        for (size_t k = 0; k < op->outputs[s].args.count; k++)
+            map_set(names, op->outputs[s].args.items[k], names);
+}
+
+static bool reads_any(const struct op_desc *op, const struct map *names)
+{
+    for (size_t s = 0; s < op->inputs_count; s++)
+        for (size_t k = 0; k < op->inputs[s].args.count; k++)
+            if (map_get(names, op->inputs[s].args.items[k]) != NULL)
+                return true;
+    return false;
+}
+
+// Names that optimize operators make of parameters, the parameters included: a regularizer's.
+static void find_decays(const struct transpiler *t, struct map *out)
+{
+    const struct block *block = program_block(t->main, 0);
+    for (size_t i = 0; i < block->ops_count; i++)
+        if (op_desc_role(block->ops[i]) == OP_ROLE_OPTIMIZE &&
+            transpiler_plan_is_update(t, block->ops[i]))
+            map_set(out, op_desc_input1(block->ops[i], "Param"), out);
+    for (size_t i = 0; i < block->ops_count; i++)
+        if (op_desc_role(block->ops[i]) == OP_ROLE_OPTIMIZE &&
+            !transpiler_plan_is_update(t, block->ops[i]) && reads_any(block->ops[i], out))
+            add_outputs(out, block->ops[i]);
+}
+
+// What an operator that is no update does for the updates.
+enum gradient_op { GRADIENT_NOTHING, GRADIENT_CLIP, GRADIENT_DECAY };
+
+// A regularizer writes the gradient in place or, for selected rows, reads the parameter; a clip
+// does neither.
+static enum gradient_op gradient_op(const struct op_desc *op, const struct map *needed,
+                                    const struct map *decays)
+{
+    bool makes = false;
+    for (size_t s = 0; s < op->outputs_count; s++)
+        for (size_t k = 0; k < op->outputs[s].args.count; k++) {
+            const char *name = op->outputs[s].args.items[k];
+            if (op_desc_reads(op, name))
+                return GRADIENT_NOTHING;
+            makes = makes || map_get(needed, name) != NULL;
+        }
+    return !makes ? GRADIENT_NOTHING : reads_any(op, decays) ? GRADIENT_DECAY : GRADIENT_CLIP;
+}
+
 // Operators with the optimize role that only make gradients (clip) stay on the trainer: those that
 // an update's Grad needs and that no gradient of the backward pass stands for. Walked backwards.
 static void find_trainer_ops(struct transpiler *t)
 {
     const struct block *block = program_block(t->main, 0);
-    struct map made, needed;   // made by the backward pass; needed by an update
+    struct map made, needed, decays;   // made by the backward pass; needed by an update
     map_init(&made);
     map_init(&needed);
-    for (size_t i = 0; i < block->ops_count; i++) {
-        const struct op_desc *op = block->ops[i];
-        for (size_t s = 0; (op_desc_role(op) & OP_ROLE_OPTIMIZE) == 0 && s < op->outputs_count; s++)
-            for (size_t k = 0; k < op->outputs[s].args.count; k++)
-                map_set(&made, op->outputs[s].args.items[k], t);
-    }
+    map_init(&decays);
+    find_decays(t, &decays);
+    for (size_t i = 0; i < block->ops_count; i++)
+        if ((op_desc_role(block->ops[i]) & OP_ROLE_OPTIMIZE) == 0)
+            add_outputs(&made, block->ops[i]);
     for (size_t i = block->ops_count; i-- > 0;) {
         const struct op_desc *op = block->ops[i];
         if (op_desc_role(op) != OP_ROLE_OPTIMIZE)
             continue;
-        if (transpiler_plan_is_update(t, op)) {
-            const char *grad = op_desc_input1(op, "Grad");
-            if (grad != NULL && map_get(&made, grad) == NULL)
-                map_set(&needed, grad, t);
-            continue;
-        }
-        bool makes = false, in_place = false;
-        for (size_t s = 0; s < op->outputs_count; s++) {
-            for (size_t k = 0; k < op->outputs[s].args.count; k++) {
-                const char *name = op->outputs[s].args.items[k];
-                makes = makes || map_get(&needed, name) != NULL;
-                in_place = in_place || op_desc_reads(op, name);
-            }
-        }
-        if (!makes || in_place)   // a regularizer adds to the gradient in place: on the server
-            continue;
-        t->on_trainer[i] = true;
+        bool update = transpiler_plan_is_update(t, op);
+        enum gradient_op what = update ? GRADIENT_NOTHING : gradient_op(op, &needed, &decays);
+        t->on_trainer[i] = what == GRADIENT_CLIP;
         for (size_t s = 0; s < op->inputs_count; s++)
-            for (size_t k = 0; k < op->inputs[s].args.count; k++)
-                if (map_get(&made, op->inputs[s].args.items[k]) == NULL)
-                    map_set(&needed, op->inputs[s].args.items[k], t);
+            for (size_t k = 0; k < op->inputs[s].args.count; k++) {
+                const char *name = op->inputs[s].args.items[k];
+                bool wanted = update ? str_eq(op->inputs[s].name, "Grad")
+                                     : what == GRADIENT_CLIP ||
+                                           (what == GRADIENT_DECAY && !map_get(&decays, name));
+                if (wanted && map_get(&made, name) == NULL)
+                    map_set(&needed, name, t);
+            }
     }
+    map_deinit(&decays);
     map_deinit(&needed);
     map_deinit(&made);
 }

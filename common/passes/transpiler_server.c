@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/passes/hash_order.h"
+#include "common/passes/op_build.h"
 #include "common/passes/transpiler_plan.h"
 
 #define RPC_THREADS 12
@@ -230,8 +231,13 @@ static struct op_desc *move_op(struct writer *w, struct block *block, const stru
     localize(w, copy->inputs, copy->inputs_count);
     localize(w, copy->outputs, copy->outputs_count);
     localize_role_var(w, copy);
-    shrink_outputs(w, op, copy);
-    return block_append_op(block, copy);
+    block_append_op(block, copy);
+    if (w->t->config
+            .fluid_exact)   // a clip reads the whole gradient, as wide as that is its output
+        op_build_infer(block, copy, NULL);
+    else
+        shrink_outputs(w, op, copy);
+    return copy;
 }
 
 // ---- learning-rate schedule

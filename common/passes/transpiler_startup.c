@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start-up programs. A trainer's fills what it keeps, then receives the servers' values over the
-// parameters; remote tables stay without values. A server's fills its own slices: the operators of the single-machine start-up program
-// whose output lives on this server, with the slice's name and shape; or, to begin as one machine
-// does, the operator as it is and its rows cut out of a temporary.
+// parameters; remote tables stay without values. A server's fills its own slices: the operators of
+// the single-machine start-up program whose output lives on this server, with the slice's name and
+// shape; or, to begin as one machine does, the operator as it is and its rows cut out of a
+// temporary, or, for random numbers, the operator told how many numbers lie before the slice.
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
@@ -167,6 +168,23 @@ static bool draws_whole(const struct transpiler *t, const struct op_desc *op, co
     return t->config.init_whole || (!has_shape_attr(op) && !t->config.fluid_exact);
 }
 
+// Random numbers can be drawn from the middle of their stream, so that a server never holds more
+// than its slice. A diagonal lies in the whole.
+static bool can_begin_later(const struct op_desc *op)
+{
+    return has_shape_attr(op) && op_desc_get_int(op, "diag_num", 0) <= 0;
+}
+
+// How many elements of the variable called name lie before the server's slice.
+static int64_t first_element(const struct transpiler *t, const char *name, int server)
+{
+    const struct slice_var *var = slice_map_find(&t->slices, name);
+    for (size_t k = 0; k < var->slices_count; k++)
+        if (var->slices[k].server == server)
+            return var->slices[k].row * dims_product(&var->dims, 1, var->dims.rank);
+    return 0;
+}
+
 // Takes op, which writes the slice of the variable called name.
 static void append_whole(const struct transpiler *t, struct block *block, struct op_desc *op,
                          const char *name, int server)
@@ -237,7 +255,11 @@ static void add_server_op(const struct transpiler *t, struct block *block, const
         return;
     }
     const char *out = op_desc_output1(copy, "Out");
-    if (out != NULL && draws_whole(t, copy, op_desc_output1(op, "Out"))) {
+    bool whole = out != NULL && draws_whole(t, copy, op_desc_output1(op, "Out"));
+    if (whole && can_begin_later(copy)) {
+        op_desc_set_long(copy, "first_element",
+                         first_element(t, op_desc_output1(op, "Out"), server));
+    } else if (whole) {
         append_whole(t, block, copy, op_desc_output1(op, "Out"), server);
         return;
     }

@@ -17,7 +17,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 
-typedef void (*fill_fn)(float *out, size_t count, float a, float b, uint32_t seed);
+typedef void (*fill_fn)(float *out, size_t count, float a, float b, uint32_t seed, uint64_t first);
 
 // A row of a start-up program: the file of initial values, the op, its attributes. A seed of 0
 // means the program's, which the name of the case ends with.
@@ -83,7 +83,7 @@ static void check_file(const char *path, const struct row *row, uint32_t seed)
     size_t start = 20 + (size_t)description, count = (file.bytes - start) / sizeof(float);
     assert_true(count > 0);
     float *got = mem_alloc_aligned(count * sizeof *got);
-    row->fill(got, count, row->a, row->b, seed);
+    row->fill(got, count, row->a, row->b, seed, 0);
     for (size_t i = 0; i < count; i++)
         if (memcmp(&got[i], file.data + start + i * sizeof *got, sizeof *got) != 0)
             fail_msg("%s: element %zu differs: %.9g", path, i, (double)got[i]);
@@ -160,9 +160,29 @@ static void test_rng_splitmix_known_values(void **state)
     assert_true(rng_entropy_u64() != rng_entropy_u64());
 }
 
+static void test_rng_gives_any_part_of_a_stream(void **state)
+{
+    (void)state;
+    static const fill_fn fills[] = {rng_fill_uniform, rng_fill_normal, rng_fill_truncated_normal};
+    static const uint64_t firsts[] = {0, 1, 2, 7, 100, 101, 998};
+    float whole[1000], part[1000];
+    for (size_t f = 0; f < 3; f++) {
+        fills[f](whole, 1000, 0.25f, 2.0f, 77, 0);
+        for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
+            size_t count = 1000 - (size_t)firsts[i];
+            fills[f](part, count, 0.25f, 2.0f, 77, firsts[i]);
+            assert_memory_equal(part, whole + firsts[i], count * sizeof *part);
+        }
+    }
+    struct rng_minstd far = {.x = 77};
+    rng_minstd_skip(&far, 2147483646u);   // the engine's whole period
+    assert_int_equal(far.x, 77);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rng_gives_any_part_of_a_stream),
         cmocka_unit_test(test_rng_equals_paddles_initial_values),
         cmocka_unit_test(test_rng_minstd_steps),
         cmocka_unit_test(test_rng_canonical_stays_below_one),
