@@ -21,18 +21,20 @@ struct parallel_stage {
     enum parallel_kind kind;
     size_t *items;   // ops of block 0 in program order; SUM: indices of sums
     int *parts;      // ONCE: which of the parts that may run at once the op belongs to; else NULL
-    size_t count;
+    size_t count, cap;
 };
 
 struct parallel_sum {
     const char *name;   // of the gradient, in the program
+    size_t op;          // which wrote it last
+    size_t level;       // where the sum stands among the stages
     bool spread;        // a worker reads the sum later: every worker gets it
 };
 
 struct parallel_split {
     const struct program *program;
     struct parallel_stage *stages;
-    size_t stages_count;
+    size_t stages_count, stages_cap;
     struct parallel_sum *sums;
     size_t sums_count, sums_cap;
     struct map own;   // names of which every worker has its own variable
@@ -42,8 +44,7 @@ struct parallel_split {
 // ops of hosts. SL_EUNSUPPORTED for an optimizer within a sub-block. The caller calls
 // parallel_split_deinit in any case.
 int parallel_split_init(const struct program *program, const struct plan_host *hosts,
-                        size_t hosts_count, int parts, struct parallel_split *out,
-                        struct err *err);
+                        size_t hosts_count, int parts, struct parallel_split *out, struct err *err);
 void parallel_split_deinit(struct parallel_split *split);
 // Does every worker have its own variable of this name?
 bool parallel_split_is_own(const struct parallel_split *split, const char *name);
