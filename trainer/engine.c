@@ -15,6 +15,7 @@
 #include "common/ckpt/op_save_load.h"
 #include "common/config/endpoint.h"
 #include "common/config/option.h"
+#include "common/exec/parallel_executor.h"
 #include "common/exec/scope.h"
 #include "common/passes/transpiler.h"
 #include "common/program/program.h"
@@ -34,6 +35,7 @@ int engine_open(const struct option_set *options, struct engine *out, struct err
     job_start_init(&out->start);
     out->options = options;
     out->trainers = 1;
+    out->workers = (int)option_int(options, "cpu_num");
     int rc = job_build(options, &out->job, err);
     if (rc < 0)
         return rc;
@@ -53,6 +55,7 @@ int engine_begin(struct engine *engine, void (*waiting)(void *self, const char *
 
 void engine_close(struct engine *engine)
 {
+    parallel_executor_free(engine->parallel);
     executor_free(engine->exe);
     comm_close(engine->comm);
     scope_free(engine->scope);
@@ -69,8 +72,11 @@ void engine_close(struct engine *engine)
 int engine_step(struct engine *engine, const struct executor_feed *feeds, size_t feeds_count,
                 struct executor_fetch *fetches, size_t fetches_count, struct err *err)
 {
-    int rc =
-        executor_run(engine->exe, engine->train, feeds, feeds_count, fetches, fetches_count, err);
+    int rc = engine->parallel
+                 ? parallel_executor_run(engine->parallel, engine->train, feeds, feeds_count,
+                                         fetches, fetches_count, err)
+                 : executor_run(engine->exe, engine->train, feeds, feeds_count, fetches,
+                                fetches_count, err);
     if (rc == SL_ESTOPPED)
         rc = err->code = SL_ECLOSED;   // a server was asked to stop: for this process a failure
     return rc;
@@ -147,10 +153,17 @@ static int build_trainer(struct engine *engine, struct err *err)
     return rc;
 }
 
+static void make_executors(struct engine *engine, const struct plan_host *hosts, size_t count)
+{
+    engine->exe = executor_new(engine->scope, hosts, count);
+    if (engine->workers > 1)
+        engine->parallel = parallel_executor_new(engine->scope, hosts, count, engine->workers);
+}
+
 static int begin_local(struct engine *engine, struct err *err)
 {
     static const struct plan_host files = {.ops = op_save_load_table};
-    engine->exe = executor_new(engine->scope, &files, 1);
+    make_executors(engine, &files, 1);
     int rc = run_startup(engine, err);
     if (rc == 0)
         rc = job_start_load(engine->options, engine->job.main, engine->scope, &engine->start, err);
@@ -167,7 +180,7 @@ static int begin_trainer(struct engine *engine, void (*waiting)(void *self, cons
         {.ops = op_comm_table, .self = engine->comm},
         {.ops = op_save_load_table},
     };
-    engine->exe = executor_new(engine->scope, hosts, sizeof hosts / sizeof hosts[0]);
+    make_executors(engine, hosts, sizeof hosts / sizeof hosts[0]);
     rc = run_startup(engine, err);
     int restored = rc < 0 ? rc : comm_restore_variables(engine->comm, engine->scope, err);
     if (restored > 0)

@@ -15,6 +15,7 @@ struct ckpt_source;
 struct comm;
 struct err;
 struct option_set;
+struct parallel_executor;
 struct program;
 struct scope;
 
@@ -27,6 +28,8 @@ struct engine {
     struct scope *scope;
     struct comm *comm;   // NULL in the local role
     struct executor *exe;
+    struct parallel_executor *parallel;   // runs the steps when there are several workers
+    int workers;                          // --cpu_num
     struct job_start start;   // how the run began
     struct str_list saved;    // names of the variables that a checkpoint holds
 };

@@ -88,7 +88,7 @@ static int run_all(const struct engine *engine, const struct program *program,
         rc = executor_run(exe, program, feeds, count, fetches.items, fetches.count, err);
         if (rc < 0)
             break;
-        fetches_take(&fetches);
+        fetches_take(&fetches, 1);
         add(&fetches, reader_batch_samples(reader), out);
         rc = 0;
     }

@@ -42,12 +42,24 @@ void fetches_deinit(struct fetches *fetches)
     memset(fetches, 0, sizeof *fetches);
 }
 
-void fetches_take(struct fetches *fetches)
+// The first element of each worker's value.
+static double mean(const struct variable *value, int workers)
+{
+    uint64_t count = value->kind == VARIABLE_TENSOR ? tensor_count(&value->tensor) : 0;
+    double sum = 0;
+    if (workers == 1 || count % (uint64_t)workers != 0)
+        return fetches_number(value, 0);
+    for (int w = 0; w < workers; w++)
+        sum += fetches_number(value, (size_t)w * (count / (uint64_t)workers));
+    return sum / workers;
+}
+
+void fetches_take(struct fetches *fetches, int workers)
 {
     if (fetches->has_loss)
-        fetches->loss = fetches_number(fetches->items[0].value, 0);
+        fetches->loss = mean(fetches->items[0].value, workers);
     for (size_t i = 0; i < fetches->metrics; i++)
-        fetches->values[i] = fetches_number(fetches->items[fetches->has_loss + i].value, 0);
+        fetches->values[i] = mean(fetches->items[fetches->has_loss + i].value, workers);
 }
 
 const struct executor_fetch *fetches_extra(const struct fetches *fetches, size_t i)

@@ -27,8 +27,8 @@ struct fetches {
 int fetches_init(const struct job *job, const struct program *program,
                  const struct str_list *extras, struct fetches *out, struct err *err);
 void fetches_deinit(struct fetches *fetches);
-// Takes loss and metrics out of what a run fetched.
-void fetches_take(struct fetches *fetches);
+// Takes loss and metrics out of what a run on so many workers fetched: the mean over them.
+void fetches_take(struct fetches *fetches, int workers);
 const struct executor_fetch *fetches_extra(const struct fetches *fetches, size_t i);
 // Element i of a dense variable as a number; NaN when there is none.
 double fetches_number(const struct variable *value, size_t i);

@@ -62,7 +62,7 @@ static int make_step(struct train_loop *loop, struct err *err)
     if (rc < 0)
         return err_prefix(err, "step %lld", (long long)loop->work->progress.step + 1);
     double ms = (double)(clock_now_ns() - begun_ns) / 1e6;
-    fetches_take(fetches);
+    fetches_take(fetches, loop->engine->workers);
     if (loop->work->steps_done == 0)
         loop->first_loss = fetches->loss;
     loop->last_loss = fetches->loss;

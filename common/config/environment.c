@@ -58,6 +58,11 @@ static const struct source current_endpoint_sources[] = {
     {0},
 };
 
+static const struct source cpu_num_sources[] = {
+    {PLAIN, "CPU_NUM", NULL},
+    {0},
+};
+
 struct lookup {
     environment_get_fn get;
     void *ctx;
@@ -80,6 +85,7 @@ void environment_resolve(struct environment *env, environment_get_fn get, void *
     answer(&env->trainers, trainers_sources, look, &env->warnings);
     answer(&env->trainer_id, trainer_id_sources, look, &env->warnings);
     answer(&env->current_endpoint, current_endpoint_sources, look, &env->warnings);
+    answer(&env->cpu_num, cpu_num_sources, look, &env->warnings);
 }
 
 void environment_deinit(struct environment *env)
@@ -87,7 +93,8 @@ void environment_deinit(struct environment *env)
     if (!env)
         return;
     struct environment_answer *answers[] = {&env->role, &env->pservers, &env->trainers,
-                                            &env->trainer_id, &env->current_endpoint};
+                                            &env->trainer_id, &env->current_endpoint,
+                                            &env->cpu_num};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         mem_free(answers[i]->value);
         mem_free(answers[i]->source);

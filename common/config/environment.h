@@ -22,6 +22,7 @@ struct environment {
     struct environment_answer trainers;
     struct environment_answer trainer_id;
     struct environment_answer current_endpoint;
+    struct environment_answer cpu_num;            // worker threads of a trainer
     struct str_list warnings;                     // one line a contradiction, with the winner
 };
 

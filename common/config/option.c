@@ -362,6 +362,7 @@ static void read_environment(struct option_set *set, environment_get_fn get, voi
         {"trainers", &env.trainers},
         {"trainer_id", &env.trainer_id},
         {"current_endpoint", &env.current_endpoint},
+        {"cpu_num", &env.cpu_num},
     };
     for (size_t i = 0; i < LENGTH(answers); i++) {
         int row = option_table_find(answers[i].name, strlen(answers[i].name));
@@ -519,6 +520,14 @@ static int check_needs(const struct option_set *set, struct err *err)
                        (long long)option_int(set, "trainer_id"),
                        option_origin_text(set, "trainer_id"),
                        (long long)option_int(set, "trainers"), option_origin_text(set, "trainers"));
+    if ((set->role & (OPTION_TRAINER | OPTION_LOCAL)) && option_is_set(set, "data") &&
+        option_int(set, "batch_size") < option_int(set, "cpu_num"))
+        return err_set(err, SL_EUSAGE,
+                       "batch_size=%lld (%s) is less than cpu_num=%lld (%s): each of the CPU_NUM "
+                       "workers needs a sample of every batch",
+                       (long long)option_int(set, "batch_size"),
+                       option_origin_text(set, "batch_size"),
+                       (long long)option_int(set, "cpu_num"), option_origin_text(set, "cpu_num"));
     return 0;
 }
 

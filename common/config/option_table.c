@@ -167,6 +167,8 @@ const struct option_row option_table[] = {
      "the step of feed_dir to begin with"},
     {"batch_size", OPTION_INT, TRAINING, "64", NULL, 1, INT_MAX_F64, "data", NULL, "N",
      "samples a step of one trainer"},
+    {"cpu_num", OPTION_INT, TRAINING, "1", NULL, 1, 64, "data", "CPU_NUM", "K",
+     "worker threads that share each batch (ParallelExecutor)"},
     {"epochs", OPTION_INT, TRAINING, NULL, NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
      "passes over the data in this run (default: 1, or as many as --steps needs)"},
     {"steps", OPTION_INT, TRAINING, NULL, NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
