@@ -318,6 +318,8 @@
     X(op_select_where)                                                                             \
     X(op_select_where_grad)                                                                        \
     X(op_select_where_index)                                                                       \
+    X(op_sequence_pool)                                                                            \
+    X(op_sequence_pool_grad)                                                                       \
     X(op_sgd)                                                                                      \
     X(op_slice)                                                                                    \
     X(op_slice_grad)                                                                               \

@@ -28,6 +28,8 @@ static struct tensor_storage *storage_new(uint64_t bytes);
 static void storage_unref(struct tensor_storage *storage);
 static bool is_borrowed(const struct tensor *t);
 static void drop_memory(struct tensor *t);
+static int reserve_levels(struct tensor *t, int levels);
+static int reserve_level(struct lod_level *level, size_t count);
 static int copy_level(struct lod_level *dst, const struct lod_level *src);
 
 void tensor_init(struct tensor *t)
@@ -159,21 +161,29 @@ void tensor_move(struct tensor *dst, struct tensor *src)
 
 int tensor_set_lod(struct tensor *t, int levels, const struct lod_level *lod)
 {
-    if (levels < 0 || levels > LIMIT_LOD_LEVELS)
-        return SL_ELIMIT;
-    if (levels > t->lod_levels_cap) {
-        struct lod_level *grown = mem_realloc(t->lod, (size_t)levels * sizeof *grown);
-        if (!grown)
-            return SL_ENOMEM;
-        memset(grown + t->lod_levels_cap, 0, (size_t)(levels - t->lod_levels_cap) * sizeof *grown);
-        t->lod = grown;
-        t->lod_levels_cap = levels;
-    }
+    int rc = reserve_levels(t, levels);
+    if (rc)
+        return rc;
     for (int i = 0; i < levels; i++) {
-        int rc = copy_level(&t->lod[i], &lod[i]);
+        rc = copy_level(&t->lod[i], &lod[i]);
         if (rc)
             return rc;
     }
+    t->lod_levels = levels;
+    return 0;
+}
+
+int tensor_reserve_lod(struct tensor *t, int levels, int level, size_t count)
+{
+    int rc = level < 0 || level >= levels ? SL_ELIMIT : reserve_levels(t, levels);
+    if (rc == 0)
+        rc = reserve_level(&t->lod[level], count);
+    if (rc)
+        return rc;
+    t->lod[level].count = count;
+    for (int i = t->lod_levels; i < levels; i++)
+        if (i != level)
+            t->lod[i].count = 0;
     t->lod_levels = levels;
     return 0;
 }
@@ -226,17 +236,42 @@ static void drop_memory(struct tensor *t)
     t->capacity_bytes = 0;
 }
 
+static int reserve_levels(struct tensor *t, int levels)
+{
+    if (levels < 0 || levels > LIMIT_LOD_LEVELS)
+        return SL_ELIMIT;
+    if (levels <= t->lod_levels_cap)
+        return 0;
+    struct lod_level *grown = mem_realloc(t->lod, (size_t)levels * sizeof *grown);
+    if (!grown)
+        return SL_ENOMEM;
+    memset(grown + t->lod_levels_cap, 0, (size_t)(levels - t->lod_levels_cap) * sizeof *grown);
+    t->lod = grown;
+    t->lod_levels_cap = levels;
+    return 0;
+}
+
+static int reserve_level(struct lod_level *level, size_t count)
+{
+    if (count <= level->cap)
+        return 0;
+    if (count > LIMIT_LOD_OFFSETS)
+        return SL_ELIMIT;
+    uint64_t *grown = mem_realloc(level->offsets, count * sizeof *grown);
+    if (!grown)
+        return SL_ENOMEM;
+    level->offsets = grown;
+    level->cap = count;
+    return 0;
+}
+
 static int copy_level(struct lod_level *dst, const struct lod_level *src)
 {
     if (dst == src)
         return 0;
-    if (src->count > dst->cap) {
-        uint64_t *grown = mem_realloc(dst->offsets, src->count * sizeof *grown);
-        if (!grown)
-            return SL_ENOMEM;
-        dst->offsets = grown;
-        dst->cap = src->count;
-    }
+    int rc = reserve_level(dst, src->count);
+    if (rc)
+        return rc;
     if (src->count)
         memcpy(dst->offsets, src->offsets, src->count * sizeof *dst->offsets);
     dst->count = src->count;

@@ -52,6 +52,9 @@ void tensor_borrow(struct tensor *dst, enum dtype dtype, const struct dims *dims
 void tensor_move(struct tensor *dst, struct tensor *src);            // src becomes empty
 
 int tensor_set_lod(struct tensor *t, int levels, const struct lod_level *lod);   // copies
+// Room for a LoD that the caller writes: t gets `levels` levels, level `level` of which `count`
+// offsets whose contents are undefined; levels that were there stay, other new ones are empty.
+int tensor_reserve_lod(struct tensor *t, int levels, int level, size_t count);
 void tensor_clear_lod(struct tensor *t);
 // Do the levels describe sequences: each begins with 0 and never goes down, and ends at the number
 // of sequences of the next level, the last one at dims[0]? True without LoD. To be asked before
