@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fluid's Executor. What a program is shows in its operators: listen_and_serv serves, send and recv
-// talk to servers (the connection is opened by the first such program and kept), everything else
-// just runs. Invariant: a variable that a load has filled is not overwritten by an initializer
-// unless the caller says so.
+// Fluid's Executor, and its ParallelExecutor for runs on several workers. What a program is shows
+// in its operators: listen_and_serv serves, send and recv talk to servers (the connection is opened
+// by the first such program and kept), everything else just runs. Invariant: a variable that a load
+// has filled is not overwritten by an initializer unless the caller says so.
 
 #include "common/api/api_private.h"
 
+#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/api/comm_restore.h"
@@ -19,16 +21,25 @@
 #include "common/ps/serve.h"
 
 static void make_executor(struct api_executor *exe);
+static int find_parallel(struct api_executor *exe, int workers, struct parallel_executor **out,
+                         struct err *err);
+static void free_parallel(struct api_executor *exe);
 static int check_loaded(struct api_executor *exe, const struct program *program, bool overwrite,
                         struct err *err);
 static int serve(struct api_executor *exe, const struct program *program, struct err *err);
 static int run(struct api_executor *exe, const struct program *program, const struct api_feed *feed,
-               struct api_fetch *fetch, struct err *err);
+               struct api_fetch *fetch, int workers, struct err *err);
 static int finish(struct api_executor *exe, struct err *err);
+
+static void log_to_stderr(void *self, const char *text)
+{
+    (void)self;
+    fprintf(stderr, "%s\n", text);
+}
 
 struct sl_executor_options sl_executor_defaults(void)
 {
-    return (struct sl_executor_options){.connect_timeout_ms = 600000};
+    return (struct sl_executor_options){.connect_timeout_ms = 600000, .log = log_to_stderr};
 }
 
 sl_executor *sl_executor_new(enum sl_place place)
@@ -61,10 +72,14 @@ void sl_executor_free(sl_executor *exe)
     if (exe == NULL)
         return;
     finish(exe, NULL);
+    free_parallel(exe);
     executor_free(exe->exe);
     scope_free(exe->scope);
     map_deinit(&exe->loaded);
     ckpt_report_deinit(&exe->report);
+    if (exe->last_load != NULL)
+        ckpt_report_deinit(exe->last_load);
+    mem_free(exe->last_load);
     mem_free(exe);
 }
 
@@ -83,7 +98,7 @@ int sl_run_with(sl_executor *exe, sl_program *program, const sl_feed *feed, sl_f
     if (rc == 0 && api_executor_find_op(program, "listen_and_serv") != NULL)
         rc = serve(exe, program, &inner);
     else if (rc == 0)
-        rc = run(exe, program, feed, fetch, &inner);
+        rc = run(exe, program, feed, fetch, options != NULL ? options->cpu_num : 1, &inner);
     return rc < 0 ? api_executor_error(err, &inner) : 0;
 }
 
@@ -144,8 +159,39 @@ static void make_executor(struct api_executor *exe)
         {.ops = op_save_load_table},
         {.ops = op_comm_table, .self = exe->comm},
     };
+    free_parallel(exe);
     executor_free(exe->exe);
     exe->exe = executor_new(exe->scope, hosts, exe->comm ? 2 : 1);
+}
+
+static void free_parallel(struct api_executor *exe)
+{
+    for (int w = 0; w <= PARALLEL_EXECUTOR_WORKERS_MAX; w++) {
+        parallel_executor_free(exe->parallel[w]);
+        exe->parallel[w] = NULL;
+    }
+}
+
+// The one with so many workers, made when it is not there; NULL for one worker.
+static int find_parallel(struct api_executor *exe, int workers, struct parallel_executor **out,
+                         struct err *err)
+{
+    const char *text = workers == SL_CPU_NUM ? getenv("CPU_NUM") : NULL;
+    int64_t count = workers == SL_CPU_NUM || workers == 0 ? 1 : workers;
+    if (text != NULL && text[0] != '\0' && !str_parse_i64(text, &count))
+        return err_set(err, SL_EINVAL, "CPU_NUM=%s (environment) is not a number", text);
+    if (count < 1 || count > PARALLEL_EXECUTOR_WORKERS_MAX)
+        return err_set(err, SL_EINVAL, "%lld workers (CPU_NUM): 1 to %d are possible",
+                       (long long)count, PARALLEL_EXECUTOR_WORKERS_MAX);
+    const struct plan_host hosts[] = {
+        {.ops = op_save_load_table},
+        {.ops = op_comm_table, .self = exe->comm},
+    };
+    if (count > 1 && exe->parallel[count] == NULL)
+        exe->parallel[count] =
+            parallel_executor_new(exe->scope, hosts, exe->comm ? 2 : 1, (int)count);
+    *out = exe->parallel[count];
+    return 0;
 }
 
 static bool is_initializer(const struct op_desc *op)
@@ -226,18 +272,25 @@ static bool talks_to_servers(const struct program *program)
 }
 
 static int run(struct api_executor *exe, const struct program *program, const struct api_feed *feed,
-               struct api_fetch *fetch, struct err *err)
+               struct api_fetch *fetch, int workers, struct err *err)
 {
     bool distributed = talks_to_servers(program);
     int rc = distributed ? api_executor_connect(exe, program, err) : 0;
+    struct parallel_executor *parallel = NULL;
+    if (rc == 0)
+        rc = find_parallel(exe, workers, &parallel, err);
     if (rc < 0)
         return rc;
     size_t count = feed ? feed->names.count : 0;
     struct executor_feed *feeds = mem_must_calloc(count + 1, sizeof *feeds);
     for (size_t i = 0; i < count; i++)
         feeds[i] = (struct executor_feed){.name = feed->names.items[i], .value = feed->values[i]};
-    rc = executor_run(exe->exe, program, feeds, count, fetch ? fetch->items : NULL,
-                      fetch ? fetch->count : 0, err);
+    struct executor_fetch *fetches = fetch ? fetch->items : NULL;
+    size_t fetches_count = fetch ? fetch->count : 0;
+    if (parallel != NULL)
+        rc = parallel_executor_run(parallel, program, feeds, count, fetches, fetches_count, err);
+    else
+        rc = executor_run(exe->exe, program, feeds, count, fetches, fetches_count, err);
     mem_free(feeds);
     if (rc == 0 && distributed && api_executor_find_op(program, "send") == NULL) {
         int filled = comm_restore_variables(exe->comm, exe->scope, err);   // a start-up program

@@ -10,6 +10,7 @@
 #include "common/base/str.h"
 #include "common/ckpt/ckpt_report.h"
 #include "common/exec/executor.h"
+#include "common/exec/parallel_executor.h"
 #include "common/tensor/variable.h"
 
 struct comm;
@@ -35,11 +36,13 @@ struct api_executor {
     struct sl_executor_options options;
     struct scope *scope;
     struct executor *exe;
+    struct parallel_executor *parallel[PARALLEL_EXECUTOR_WORKERS_MAX + 1];   // by workers; or NULL
     struct comm *comm;           // opened by the first program that talks to servers
     bool completed;              // the servers know that this trainer is done
     bool failed;                 // a run over comm failed: close gives up instead of completing
     struct map loaded;           // names that a load filled
-    struct ckpt_report report;   // of the last load_persistables
+    struct ckpt_report report;   // where the variables came from: digest and progress only
+    struct ckpt_report *last_load;   // the last load, refused or not; NULL: there was none
 };
 
 // Copies an error out (to may be NULL) and returns its code.

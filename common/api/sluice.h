@@ -197,8 +197,15 @@ SL_API const struct sl_tensor *sl_fetch_get(const sl_fetch *fetch, size_t i);
 // Its first element as a number (a loss); NaN when there is none.
 SL_API double sl_fetch_number(const sl_fetch *fetch, size_t i);
 
+#define SL_CPU_NUM (-1)   // what the environment variable CPU_NUM says; 1 when it is not set
+
 struct sl_run_options {
     bool overwrite_loaded;   // let a start-up program overwrite variables that were loaded
+    // fluid's CompiledProgram.with_data_parallel and ParallelExecutor: so many worker threads share
+    // the fed batch (0 and 1: the plain executor), or SL_CPU_NUM. A fetched variable is the
+    // workers' values one after the other, so a mean loss has an element a worker. A trainer
+    // program pushes the sum over its workers, once. Fewer samples than workers is an error.
+    int cpu_num;
 };
 
 // Runs block 0: a start-up, training or test program; a transpiled trainer program talks to its
