@@ -169,6 +169,17 @@ void op_shape_default(const struct op_shape *shape)
     }
 }
 
+void op_shape_bare(const struct op_shape *shape)
+{
+    op_shape_default(shape);
+    for (int s = 0; shape->def->outputs[s].name != NULL; s++) {
+        for (size_t i = 0; i < shape->out[s].count; i++) {
+            shape->out[s].vars[i].lod_from = NULL;
+            shape->out[s].vars[i].lod_level = 0;
+        }
+    }
+}
+
 int op_infer(struct op_shape *shape)
 {
     for (int s = 0; shape->def->inputs[s].name != NULL; s++) {

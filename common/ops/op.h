@@ -162,6 +162,8 @@ void op_shape_copy(const struct op_shape *shape, int s, size_t i, const struct o
 // The rule for ops without infer_shape: output `S@GRAD` and `SOut` follow input S argument by
 // argument, other outputs the first input. What infer_shape has set already is kept.
 void op_shape_default(const struct op_shape *shape);
+// The same, but no output takes a LoD: for the ops where Fluid does not hand it on.
+void op_shape_bare(const struct op_shape *shape);
 // What the builder and the plan call: checks that required inputs are there, then infer_shape or
 // the default rule.
 int op_infer(struct op_shape *shape);

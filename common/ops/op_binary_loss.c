@@ -198,6 +198,14 @@ static int column_infer(struct op_shape *shape)
     return rc < 0 ? rc : loss_infer(shape);
 }
 
+static int huber_infer(struct op_shape *shape)
+{
+    int rc = column_infer(shape);
+    if (rc == 0)
+        op_shape_bare(shape);
+    return rc;
+}
+
 static void read_params(const struct op_ctx *ctx, float *param)
 {
     for (int i = 0; i < PARAMS_MAX && ctx->def->attrs[i].name != NULL; i++)
@@ -376,7 +384,7 @@ LOSS_OP(log, "log_loss", log, log_attrs, column_infer, "Predicted Labels Loss@GR
         "Predicted@GRAD")
 LOSS_OP(hinge, "hinge_loss", hinge, no_attrs, column_infer, "Logits Labels Loss@GRAD",
         "Logits@GRAD")
-LOSS_OP(huber, "modified_huber_loss", huber, no_attrs, column_infer, "IntermediateVal Y Out@GRAD",
+LOSS_OP(huber, "modified_huber_loss", huber, no_attrs, huber_infer, "IntermediateVal Y Out@GRAD",
         "X@GRAD")
 LOSS_OP(sigmoid, "sigmoid_cross_entropy_with_logits", plain, sigmoid_attrs, loss_infer,
         "X Label Out@GRAD", "X@GRAD")

@@ -152,7 +152,7 @@ static int transpose_infer(struct op_shape *shape)
     if (rc < 0)
         return rc;
     struct dims out = transpose_out_dims(&conv, last);
-    op_shape_set(shape, 0, 0, &out, in->dtype, in);
+    op_shape_set(shape, 0, 0, &out, in->dtype, NULL);
     return 0;
 }
 

@@ -144,7 +144,7 @@ static int cross_entropy2_infer(struct op_shape *shape)
     x_shape.d[x_shape.rank++] = 0;
     op_shape_set(shape, CE2_Y, 0, &y, x->dtype, x);
     op_shape_set(shape, CE2_XSHAPE, 0, &x_shape, x->dtype, x);
-    op_shape_set(shape, CE2_MATCH, 0, &y, x->dtype, x);
+    op_shape_set(shape, CE2_MATCH, 0, &y, x->dtype, NULL);
     return 0;
 }
 

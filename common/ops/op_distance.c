@@ -142,7 +142,10 @@ DEFINE_DISTANCE(double, f64)
 
 static int huber_infer(struct op_shape *shape)
 {
+    const struct op_var_dims *x = op_shape_in(shape, DISTANCE_X, 0);
     int rc = shape_check_same(shape, 0, 1);
+    if (rc == 0 && shape->def == &op_distance_huber)
+        op_shape_set(shape, HUBER_RESIDUAL, 0, &x->dims, x->dtype, NULL);
     if (rc == 0)
         op_shape_default(shape);
     return rc;
@@ -242,7 +245,8 @@ static int smooth_infer(struct op_shape *shape)
         rc = check_weights(shape, SMOOTH_INSIDE, SMOOTH_OUTSIDE);
     if (rc < 0)
         return rc;
-    op_shape_copy(shape, SMOOTH_DIFF, 0, op_shape_in(shape, DISTANCE_X, 0));
+    const struct op_var_dims *x = op_shape_in(shape, DISTANCE_X, 0);
+    op_shape_set(shape, SMOOTH_DIFF, 0, &x->dims, x->dtype, NULL);
     set_row_sums(shape, SMOOTH_OUT);
     return 0;
 }

@@ -109,7 +109,7 @@ static int dot_infer(struct op_shape *shape)
     struct dims out;
     int rc = dot_out(shape, &out);
     if (rc == 0)
-        op_shape_set(shape, 0, 0, &out, x->dtype, x);
+        op_shape_set(shape, 0, 0, &out, x->dtype, NULL);
     return rc;
 }
 

@@ -234,7 +234,7 @@ static int interp_infer(struct op_shape *shape)
             return rc;
         out.d[axes[i]] = given;
     }
-    op_shape_set(shape, 0, 0, &out, x->dtype, x);
+    op_shape_set(shape, 0, 0, &out, x->dtype, NULL);
     return 0;
 }
 

@@ -78,7 +78,7 @@ static int kldiv_infer(struct op_shape *shape)
     if (rc == 0)
         rc = shape_check_same(shape, KLDIV_X, KLDIV_TARGET);
     if (rc == 0 && reduction == REDUCTION_NONE)
-        op_shape_copy(shape, 0, 0, op_shape_in(shape, KLDIV_X, 0));
+        op_shape_bare(shape);
     else if (rc == 0)
         op_shape_set(shape, 0, 0, &one, op_shape_in(shape, KLDIV_X, 0)->dtype, NULL);
     return rc;

@@ -90,7 +90,7 @@ static int maxout_infer(struct op_shape *shape)
     struct dims out = x->dims;
     if (out.d[axis] > 0)
         out.d[axis] /= groups;
-    op_shape_set(shape, 0, 0, &out, x->dtype, x);
+    op_shape_set(shape, 0, 0, &out, x->dtype, NULL);
     return 0;
 }
 

@@ -131,7 +131,7 @@ static int norm_infer(struct op_shape *shape)
     if (rc < 0)
         return rc;
     op_shape_set(shape, NORM_NORM, 0, &norm, x->dtype, NULL);
-    op_shape_copy(shape, NORM_OUT, 0, x);
+    op_shape_set(shape, NORM_OUT, 0, &x->dims, x->dtype, NULL);
     return 0;
 }
 

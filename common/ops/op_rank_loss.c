@@ -128,7 +128,7 @@ static int columns_infer(struct op_shape *shape)
     for (int s = 1; rc == 0 && shape->def->inputs[s].name != NULL; s++)
         rc = shape_check_same(shape, 0, s);
     if (rc == 0)
-        op_shape_default(shape);
+        op_shape_bare(shape);
     return rc;
 }
 
