@@ -102,7 +102,11 @@ int ckpt_facts_check_network(const struct ckpt_facts *facts, const struct progra
         return 0;
     uint64_t *hashes, *known = mem_must_calloc(facts->forward_count, sizeof *known);
     const struct op_desc **ops;
-    size_t count = forward_hash_ops(program, &hashes, &ops), others = 0, shown = 0;
+    size_t count = forward_hash_ops(program, &hashes, &ops), others = 0, shown = 0, reads = 0;
+    for (size_t i = 0; i < count; i++)
+        reads += ops[i]->inputs_count > 0 && ops[i]->inputs[0].args.count > 0;
+    if (reads == 0)
+        count = 0;   // a start-up program: it has no network
     struct buf text;
     buf_init(&text, 0);
     memcpy(known, facts->forward, facts->forward_count * sizeof *known);

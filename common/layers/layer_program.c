@@ -73,6 +73,27 @@ sl_var *sl_program_var(const sl_program *program, const char *name)
     return block_var(program_block(program ? program : sl_default_main_program(), 0), name);
 }
 
+size_t sl_program_vars(const sl_program *program)
+{
+    return program_block(program ? program : sl_default_main_program(), 0)->vars_count;
+}
+
+sl_var *sl_program_var_at(const sl_program *program, size_t i)
+{
+    const struct block *block = program_block(program ? program : sl_default_main_program(), 0);
+    return i < block->vars_count ? block->vars[i] : NULL;
+}
+
+bool sl_var_is_persistable(const sl_var *var)
+{
+    return var->has_persistable && var->persistable;
+}
+
+bool sl_var_is_parameter(const sl_var *var)
+{
+    return var->is_parameter;
+}
+
 const char *sl_var_name(const sl_var *var)
 {
     return var ? var->name : NULL;
