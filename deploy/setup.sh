@@ -10,7 +10,7 @@ set -u
 # The one list. pkg-config finds the libraries; quickstart.sh and tests/run.sh call this script.
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libuv1-dev libprotobuf-c-dev
     protobuf-c-compiler protobuf-compiler libopenblas-dev libopenblas0-pthread libxxhash-dev
-    libssl-dev libinih-dev uthash-dev libjansson-dev zlib1g-dev libcmocka-dev python3
+    libssl-dev libinih-dev uthash-dev libjansson-dev zlib1g-dev libzip-dev libcmocka-dev python3
     dataset-fashion-mnist)
 test_packages=(python3-pytest valgrind xz-utils procps)
 

@@ -65,8 +65,15 @@ int ckpt_slice(struct ckpt_view *view, int servers, int64_t min_block_size, cons
     for (size_t i = 0; i < view->count && rc == 0; i++)
         rc = cut(&s, view, i, servers, count_blocks(&view->vars[i], servers, min_block_size),
                  &next_server, variables, done);
-    if (view->folder.has_manifest)
-        str_list_add(&view->others, CKPT_MANIFEST_NAME);
+    // The folder's own lists, which a view does not count as files.
+    static const char *const lists[] = {CKPT_MANIFEST_NAME, CKPT_SUMS_NAME};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists && rc == 0; i++) {
+        struct store_file *file;
+        if (store_open(view->uri, lists[i], &file, NULL) < 0)
+            continue;
+        store_file_close(file);
+        str_list_add(&view->others, lists[i]);
+    }
     for (size_t i = 0; i < view->others.count && rc == 0; i++) {
         char *to = fsutil_join(OTHERS, view->others.items[i]);
         rc = copy_whole(&s, view->uri, view->others.items[i], to);

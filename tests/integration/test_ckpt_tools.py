@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sluice ckpt ls | show | diff | convert | slice | zero-auc`, `program dot` and `doctor`."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import struct
+import zipfile
+
+import pytest
+
+
+def copy_of(goldens, tmp, case, folder='final'):
+    """A copy that a test may change."""
+    target = str(tmp / (case + '_' + folder))
+    shutil.copytree(os.path.join(goldens, case, folder), target)
+    for name in os.listdir(target):
+        os.chmod(os.path.join(target, name), 0o644)
+    os.chmod(target, 0o755)
+    return target
+
+
+def sums(folder):
+    out = {}
+    for base, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(base, name)
+            with open(path, 'rb') as f:
+                out[os.path.relpath(path, folder)] = hashlib.sha256(f.read()).hexdigest()
+    return out
+
+
+def ok(cluster, *args):
+    code, text = cluster.run('sluice', *args)
+    assert code == 0, text
+    return text
+
+
+@pytest.mark.parametrize('servers', [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    'case,folder', [('digits_adam', 'final'), ('lenet_digits_bn', 'inference'), ('text_lstm', 'final')]
+)
+def test_slices_join_to_the_same_files(cluster, goldens, tmp_path, case, folder, servers):
+    whole = os.path.join(goldens, case, folder)
+    ok(cluster, 'ckpt', 'slice', whole, '--servers', servers, '--out', tmp_path / 's')
+    assert os.path.isdir(tmp_path / 's' / 'server_0')
+    ok(cluster, 'ckpt', 'convert', tmp_path / 's', '--join', '--out', tmp_path / 'j')
+    joined = sums(str(tmp_path / 'j'))
+    for name, digest in sums(whole).items():
+        assert joined[name] == digest, name
+    ok(cluster, 'ckpt', 'verify', tmp_path / 'j')
+
+
+def test_a_manifest_survives_slicing(cluster, goldens, tmp_path):
+    made = tmp_path / 'made'
+    ok(cluster, 'ckpt', 'convert', os.path.join(goldens, 'digits_adam', 'final'), '--out', made)
+    ok(cluster, 'ckpt', 'slice', made, '--servers', 3, '--out', tmp_path / 's')
+    ok(cluster, 'ckpt', 'convert', tmp_path / 's', '--join', '--out', tmp_path / 'j')
+    assert sums(str(made)) == sums(str(tmp_path / 'j'))
+
+
+def test_a_changed_piece_is_found(cluster, goldens, tmp_path):
+    ok(cluster, 'ckpt', 'slice', os.path.join(goldens, 'digits_adam', 'final'), '--servers', 2,
+       '--out', tmp_path / 's')
+    piece = next((tmp_path / 's').glob('server_*/fc_0.w_0.block1'))
+    data = bytearray(piece.read_bytes())
+    data[-1] ^= 1
+    piece.write_bytes(data)
+    code, text = cluster.run('sluice', 'ckpt', 'convert', tmp_path / 's', '--join', '--out',
+                             tmp_path / 'j')
+    assert code == 1 and 'fc_0.w_0' in text and not os.path.exists(tmp_path / 'j')
+
+
+def test_conversions_lead_back(cluster, goldens, tmp_path):
+    first = os.path.join(goldens, 'digits_adam', 'final')
+    program = os.path.join(goldens, 'digits_adam', 'main.pb')
+    ok(cluster, 'ckpt', 'convert', first, '--to', 'npz', '--out', tmp_path / 'a.npz')
+    ok(cluster, 'ckpt', 'convert', tmp_path / 'a.npz', '--to', 'npy', '--out', tmp_path / 'npy')
+    ok(cluster, 'ckpt', 'convert', tmp_path / 'npy', '--to', 'combined', '--file', 'all', '--out',
+       tmp_path / 'combined')
+    last = tmp_path / 'last'
+    ok(cluster, 'ckpt', 'convert', tmp_path / 'combined', '--filename', 'all', '--program', program,
+       '--out', last)
+    before, after = sums(first), sums(str(last))
+    for name in before:
+        assert after[name] == before[name], name
+    # What numpy would see: a stored zip of .npy members with the raw bytes at their end.
+    with zipfile.ZipFile(tmp_path / 'a.npz') as archive:
+        assert archive.testzip() is None
+        data = archive.read('fc_0.w_0.npy')
+    with open(os.path.join(first, 'fc_0.w_0'), 'rb') as f:
+        assert f.read().endswith(data[-784 * 24 * 4:])
+    assert data.startswith(b'\x93NUMPY\x01\x00') and b"'shape': (784, 24)" in data[:128]
+
+
+def test_a_combined_file_of_a_model_takes_names_from_it(cluster, goldens, tmp_path):
+    combined = os.path.join(goldens, 'lenet_digits_bn', 'inference_combined')
+    separate = os.path.join(goldens, 'lenet_digits_bn', 'inference')
+    ok(cluster, 'ckpt', 'convert', combined, '--filename', '__params__', '--out', tmp_path / 'out')
+    got = sums(str(tmp_path / 'out'))
+    names = [n for n in sums(separate) if '/' not in n and n not in ('__model__', 'targets.json')]
+    assert names
+    for name in names:
+        assert got[name] == sums(separate)[name], name
+
+
+def test_diff_tells_how_far(cluster, goldens, tmp_path):
+    a = copy_of(goldens, tmp_path, 'digits_sgd')
+    b = str(tmp_path / 'b')
+    shutil.copytree(a, b)
+    assert '0 of' in ok(cluster, 'ckpt', 'diff', a, b)
+    path = os.path.join(b, 'fc_1.b_0')
+    with open(path, 'r+b') as f:
+        f.seek(-4, os.SEEK_END)
+        value = struct.unpack('<f', f.read(4))[0]
+        f.seek(-4, os.SEEK_END)
+        f.write(struct.pack('<f', value + 0.5))
+    code, text = cluster.run('sluice', 'ckpt', 'diff', a, b, '--json')
+    assert code == 1
+    rows = json.loads(text)
+    assert [r['name'] for r in rows] == ['fc_1.b_0'] and rows[0]['unequal'] == 1
+    assert abs(rows[0]['absolute'] - 0.5) < 1e-6
+    assert cluster.run('sluice', 'ckpt', 'diff', a, b, '--tolerance', '1e9')[0] == 0
+    os.remove(path)
+    code, text = cluster.run('sluice', 'ckpt', 'diff', a, b)
+    assert code == 1 and 'only in A' in text
+    code, text = cluster.run('sluice', 'ckpt', 'diff', a, tmp_path / 'nowhere')
+    assert code == 1 and 'nowhere' in text
+
+
+def test_ls_and_show(cluster, goldens, tmp_path):
+    source = os.path.join(goldens, 'digits_sgd', 'final')
+    ok(cluster, 'ckpt', 'convert', source, '--out', tmp_path / 'm' / 'epoch_1')
+    shutil.copytree(source, str(tmp_path / 'm' / 'plain'))
+    rows = {os.path.basename(r['path']): r
+            for r in json.loads(ok(cluster, 'ckpt', 'ls', tmp_path / 'm', '--json'))}
+    assert rows['epoch_1']['complete'] and rows['epoch_1']['newest']
+    assert not rows['plain']['complete']
+    assert 'epoch_1' in ok(cluster, 'ckpt', 'ls', tmp_path / 'm')
+    shown = json.loads(ok(cluster, 'ckpt', 'show', tmp_path / 'm' / 'epoch_1', '--json'))
+    weights = [v for v in shown['variables'] if v['name'] == 'fc_0.w_0'][0]
+    assert weights['shape'] == [784, 24] and weights['dtype'] == 'float32'
+    assert weights['sha256'] == sums(source)['fc_0.w_0']
+    os.remove(tmp_path / 'm' / 'epoch_1' / 'fc_0.w_0')
+    assert 'fc_0.w_0 is missing' in ok(cluster, 'ckpt', 'ls', tmp_path / 'm')
+    code, text = cluster.run('sluice', 'ckpt', 'ls', tmp_path / 'none')
+    assert code == 1 and 'none' in text
+
+
+AUC_PROGRAM = ('ctr_dnn_adam', 'deepfm_flat', 'wide_deep')
+
+
+def test_zero_auc_changes_the_states_only(cluster, goldens, tmp_path):
+    case = [c for c in AUC_PROGRAM if os.path.isdir(os.path.join(goldens, c))][0]
+    folder = copy_of(goldens, tmp_path, case)
+    before = sums(folder)
+    text = ok(cluster, 'ckpt', 'zero-auc', folder, '--program',
+              os.path.join(goldens, case, 'main.pb'))
+    states = [line.split(':')[0] for line in text.splitlines() if line.endswith(': zero')]
+    assert len(states) >= 2
+    after = sums(folder)
+    for name in before:
+        if name not in states:
+            assert after[name] == before[name], name
+        else:
+            with open(os.path.join(folder, name), 'rb') as f:
+                assert not any(f.read()[-64:])
+    ok(cluster, 'ckpt', 'verify', folder)
+    code, text = cluster.run('sluice', 'ckpt', 'zero-auc', folder, '--vars', 'fc_0.w_0')
+    assert code == 1 and 'int64' in text
+
+
+def test_dot_is_a_graph_of_all_operators(cluster, goldens):
+    program = os.path.join(goldens, 'lr_piecewise', 'main.pb')
+    text = ok(cluster, 'program', 'dot', program)
+    assert text.startswith('digraph') and text.count('{') == text.count('}')
+    assert 'cluster_1' in text and '"mul"' in text and '"sgd"' in text
+    assert '"sgd"' not in ok(cluster, 'program', 'dot', program, '--forward')
+
+
+def test_doctor_names_what_is_wrong(cluster, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen(1)
+        address = '127.0.0.1:%d' % taken.getsockname()[1]
+        cluster.env['PADDLE_TRAINERS_NUM'] = '3'
+        cluster.env['PADDLE_TRAINERS'] = '2'
+        rows = json.loads(ok(cluster, 'doctor', '--pservers', address, '--save_dir', tmp_path,
+                             '--json'))
+    found = {r['what']: r for r in rows}
+    assert found['trainers']['found'].startswith('3  (PADDLE_TRAINERS_NUM)')
+    assert 'PADDLE_TRAINERS=2' in found['contradiction']['found']
+    assert 'somebody listens' in found[address]['found']
+    code, text = cluster.run('sluice', 'doctor', '--pservers', 'no-such-host.invalid:1')
+    assert code == 1 and 'no-such-host.invalid:1' in text and 'WRONG' in text
+
+
+COMMANDS = ['program show', 'program check', 'program copy', 'program diff', 'program dot',
+            'transpile', 'ckpt ls', 'ckpt show', 'ckpt diff', 'ckpt verify', 'ckpt convert',
+            'ckpt slice', 'ckpt zero-auc', 'ckpt pull', 'doctor']
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_has_an_example(cluster, command):
+    text = ok(cluster, *(command.split() + ['--help']))
+    assert '  sluice ' + command in text.split('usage:')[1].split('\n', 1)[1]
