@@ -106,8 +106,8 @@ static void test_others_are_refused_by_name(void **state)
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}", SL_EFORMAT, "tuple");
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 2)}",
             SL_ELIMIT, "larger");
-    refused("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
-            SL_EFORMAT, "tuple");
+    refused("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", SL_ELIMIT,
+            "overflows");
     refused("{'descr': '<f4', 'fortran_order': None, 'shape': (1,)}", SL_EFORMAT, "neither");
     refused("{'descr': '<f4', 'evil': __import__('os'), }", SL_EFORMAT, "unknown key");
     refused("[]", SL_EFORMAT, "no dict");
