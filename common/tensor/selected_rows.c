@@ -39,6 +39,28 @@ int selected_rows_resize(struct selected_rows *sr, size_t count)
     return 0;
 }
 
+int selected_rows_shape(struct selected_rows *sr, int64_t height, size_t count, enum dtype dtype,
+                        const struct dims *tall)
+{
+    struct dims dims = *tall;
+    if (dims.rank < 1 || count > INT64_MAX / 2)
+        return SL_EINVAL;
+    int64_t room = (int64_t)(sr->rows_cap + sr->rows_cap / 2);
+    if (count > sr->rows_cap && room > (int64_t)count) {
+        if (selected_rows_resize(sr, (size_t)room) == 0) {
+            dims.d[0] = room;
+            (void)tensor_resize(&sr->value, dtype, &dims);
+        }
+    }
+    dims.d[0] = (int64_t)count;
+    int rc = selected_rows_resize(sr, count);
+    if (!rc)
+        rc = tensor_resize(&sr->value, dtype, &dims);
+    if (!rc)
+        sr->height = height;
+    return rc;
+}
+
 int selected_rows_copy(struct selected_rows *dst, const struct selected_rows *src)
 {
     if (dst == src)
