@@ -3,6 +3,8 @@
 // fluid.ParamAttr, fluid.layers). Include sluice.h.
 #pragma once
 
+#include <limits.h>
+
 #include "sluice.h"
 
 #ifdef __cplusplus
@@ -317,6 +319,97 @@ struct sl_dropout_options {
 SL_API struct sl_dropout_options sl_dropout_defaults(void);
 SL_API sl_var *sl_dropout(sl_net *net, sl_var *x, double probability,
                           const struct sl_dropout_options *options);
+
+// ---- sequences: variables with LoD (sl_data_lod); a batch of sequences is the rows of all of them
+struct sl_sequence_conv_options {
+    int64_t filter_size;   // rows that one step sees
+    int filter_stride;     // 1, as in Fluid
+    int padding_start;     // the first of them, relative to the step; SL_CENTRED: -(size / 2)
+    const char *act;
+    const struct sl_param_attr *param_attr, *bias_attr;
+    bool no_bias;
+};
+#define SL_CENTRED INT_MIN
+SL_API struct sl_sequence_conv_options sl_sequence_conv_defaults(void);   // 3, 1, SL_CENTRED
+SL_API sl_var *sl_sequence_conv(sl_net *net, sl_var *input, int64_t num_filters,
+                                const struct sl_sequence_conv_options *options);
+// pool_type "average", "sum", "sqrt", "max", "last", "first"; an empty sequence gives pad_value.
+SL_API sl_var *sl_sequence_pool(sl_net *net, sl_var *input, const char *pool_type);
+SL_API sl_var *sl_sequence_pool_padded(sl_net *net, sl_var *input, const char *pool_type,
+                                       bool is_test, double pad_value);
+SL_API sl_var *sl_sequence_first_step(sl_net *net, sl_var *input);
+SL_API sl_var *sl_sequence_last_step(sl_net *net, sl_var *input);
+// fluid.nets.sequence_conv_pool: sequence_conv with act, then sequence_pool.
+SL_API sl_var *sl_sequence_conv_pool(sl_net *net, sl_var *input, int64_t num_filters,
+                                     int64_t filter_size, const char *act, const char *pool_type,
+                                     const struct sl_param_attr *param_attr,
+                                     const struct sl_param_attr *bias_attr);
+SL_API sl_var *sl_sequence_softmax(sl_net *net, sl_var *input);   // over the rows of a sequence
+SL_API sl_var *sl_sequence_concat(sl_net *net, sl_var *const *input, size_t count);
+// x's rows or sequences, repeated as often as y's level ref_level (-1: the last) says.
+SL_API sl_var *sl_sequence_expand(sl_net *net, sl_var *x, sl_var *y, int ref_level);
+SL_API sl_var *sl_sequence_expand_as(sl_net *net, sl_var *x, sl_var *y);
+// -> [sequences, maxlen, ..]; maxlen -1: the longest. out_length (may be NULL) takes the lengths.
+SL_API sl_var *sl_sequence_pad(sl_net *net, sl_var *x, sl_var *pad_value, int maxlen,
+                               sl_var **out_length);
+SL_API sl_var *sl_sequence_unpad(sl_net *net, sl_var *x, sl_var *length);
+SL_API sl_var *sl_sequence_reshape(sl_net *net, sl_var *input, int new_dim);
+SL_API sl_var *sl_sequence_reverse(sl_net *net, sl_var *x);
+SL_API sl_var *sl_sequence_slice(sl_net *net, sl_var *input, sl_var *offset, sl_var *length);
+SL_API sl_var *sl_sequence_scatter(sl_net *net, sl_var *input, sl_var *index, sl_var *updates);
+SL_API sl_var *sl_sequence_enumerate(sl_net *net, sl_var *input, int win_size, int pad_value);
+// lengths [..] -> [.., maxlen] of 1 and 0. maxlen -1: the largest length at run time;
+// sl_sequence_mask_by takes it from a variable.
+SL_API sl_var *sl_sequence_mask(sl_net *net, sl_var *x, int maxlen, enum sl_dtype dtype);
+SL_API sl_var *sl_sequence_mask_by(sl_net *net, sl_var *x, sl_var *maxlen, enum sl_dtype dtype);
+// x with another LoD: y's, or the offsets that y holds; or target_lod.
+SL_API sl_var *sl_lod_reset(sl_net *net, sl_var *x, sl_var *y);
+SL_API sl_var *sl_lod_reset_to(sl_net *net, sl_var *x, const int64_t *target_lod, size_t count);
+// The same as one more, lowest level.
+SL_API sl_var *sl_lod_append(sl_net *net, sl_var *x, sl_var *y);
+SL_API sl_var *sl_lod_append_to(sl_net *net, sl_var *x, const int64_t *level, size_t count);
+// Each row sees itself and future_context_size rows behind it.
+SL_API sl_var *sl_row_conv(sl_net *net, sl_var *input, int future_context_size,
+                           const struct sl_param_attr *param_attr, const char *act);
+struct sl_im2sequence_options {
+    int stride[2];      // vertical, horizontal
+    int padding[4];     // top, left, bottom, right
+    sl_var *input_image_size;   // [N, 2] real heights and widths; NULL: all of the image
+    int out_stride[2];          // with input_image_size: how much smaller the image already is
+};
+SL_API struct sl_im2sequence_options sl_im2sequence_defaults(void);   // 1, 0, NULL, 1
+// Patches of images [N, C, H, W] as sequences of rows [C * height * width].
+SL_API sl_var *sl_im2sequence(sl_net *net, sl_var *input, int filter_height, int filter_width,
+                              const struct sl_im2sequence_options *options);
+// How many insertions, deletions and substitutions make input's sequences to label's.
+struct sl_edit_distance_options {
+    bool normalized;                 // divided by the label's length
+    const int64_t *ignored_tokens;   // taken out of both before
+    size_t ignored_count;
+    sl_var *input_length, *label_length;   // of padded [N, longest] inputs; NULL: they have LoD
+};
+SL_API struct sl_edit_distance_options sl_edit_distance_defaults(void);   // normalized
+SL_API sl_var *sl_edit_distance(sl_net *net, sl_var *input, sl_var *label,
+                                const struct sl_edit_distance_options *options,
+                                sl_var **out_sequence_num);   // may be NULL
+// Chunks in sequences of tags. scheme "IOB", "IOE", "IOBES", "plain".
+struct sl_chunk_eval {
+    sl_var *precision, *recall, *f1_score;                             // float32 [1]
+    sl_var *num_infer_chunks, *num_label_chunks, *num_correct_chunks;   // int64 [1]
+};
+struct sl_chunk_eval_options {
+    const int64_t *excluded_chunk_types;
+    size_t excluded_count;
+    sl_var *seq_length;   // of padded [N, longest] inputs; NULL: they have LoD
+};
+SL_API struct sl_chunk_eval sl_chunk_eval(sl_net *net, sl_var *input, sl_var *label,
+                                          const char *scheme, int num_chunk_types,
+                                          const struct sl_chunk_eval_options *options);   // or NULL
+// The most probable token of each row, without repetitions and blanks. input_length (may be NULL)
+// holds the lengths of a padded input [N, longest, classes]; out_length its result's.
+SL_API sl_var *sl_ctc_greedy_decoder(sl_net *net, sl_var *input, int blank, sl_var *input_length,
+                                     int padding_value, sl_var **out_length);
+SL_API sl_var *sl_glu(sl_net *net, sl_var *input, int dim);   // fluid.nets.glu: a * sigmoid(b)
 
 // ---- losses and metrics
 SL_API sl_var *sl_square_error_cost(sl_net *net, sl_var *input,

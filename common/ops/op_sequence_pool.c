@@ -185,7 +185,7 @@ static int pool_infer(struct op_shape *shape)
         return rc;
     sequence_set_shape(shape, POOL_OUT, &x->dims, x->dtype, x->lod_level - 1);
     if (kind == POOL_MAX)
-        sequence_set_shape(shape, POOL_INDEX, &x->dims, DTYPE_INT32, 0);
+        sequence_set_shape(shape, POOL_INDEX, &x->dims, x->dtype, 0);
     return 0;
 }
 
