@@ -23,6 +23,7 @@
 struct feed_dir {
     char *path;
     struct str_list names;      // of the variables, sorted
+    bool *rows;                 // which of them are SelectedRows
     int64_t checked;            // the step whose files were last compared with names
 };
 
@@ -35,6 +36,7 @@ static int list_files(const char *path, int64_t step, struct str_list *out, uint
                       struct err *err);
 static int sum_bytes(const struct feed_dir *dir, struct reader_data *out, struct err *err);
 static int describe(const struct feed_dir *dir, struct reader_data *out, struct err *err);
+static enum variable_kind kind_of(const struct feed_dir *dir, size_t field);
 static int check_names(struct feed_dir *dir, int64_t step, struct err *err);
 
 static bool feed_dir_matches(const char *path)
@@ -54,6 +56,7 @@ static void feed_dir_close(void *self)
     struct feed_dir *dir = self;
     mem_free(dir->path);
     str_list_deinit(&dir->names);
+    mem_free(dir->rows);
     mem_free(dir);
 }
 
@@ -72,8 +75,12 @@ static int feed_dir_open(const char *path, const struct reader_options *options,
         rc =
             err_set(err, SL_EFORMAT, "%s: step %" PRId64 " has %zu variables, 1 to %d are expected",
                     path, out->first, dir->names.count, READER_FEEDS_MAX);
-    if (!rc)
+    if (!rc) {
+        dir->rows = mem_must_calloc(dir->names.count + 1, sizeof *dir->rows);
+        for (size_t i = 0; i < dir->names.count && options->rows_vars; i++)
+            dir->rows[i] = str_list_has(options->rows_vars, dir->names.items[i]);
         rc = describe(dir, out, err);
+    }
     if (!rc)
         rc = sum_bytes(dir, out, err);
     if (rc) {
@@ -96,7 +103,7 @@ static int feed_dir_step(void *self, int64_t step, size_t field, struct variable
     }
     step_name(step, name);
     char *path = mem_must_printf("%s/%s/%s", dir->path, name, dir->names.items[field]);
-    int rc = tensor_io_load(path, VARIABLE_TENSOR, out, err);
+    int rc = tensor_io_load(path, kind_of(dir, field), out, err);
     mem_free(path);
     return rc;
 }
@@ -225,17 +232,22 @@ static int describe(const struct feed_dir *dir, struct reader_data *out, struct 
         char *path = mem_must_printf("%s/%s/%s", dir->path, text, dir->names.items[i]);
         rc = tensor_io_open(&source, path, err);
         if (!rc) {
-            rc = tensor_io_read_header(&source, 0, VARIABLE_TENSOR, &header, err);
+            rc = tensor_io_read_header(&source, 0, kind_of(dir, i), &header, err);
             tensor_io_close(&source);
         }
         if (!rc) {
-            out->fields[i] = (struct reader_field){dir->names.items[i], header.dtype, header.dims};
+            reader_data_add(out, dir->names.items[i], header.dtype, &header.dims, false);
             tensor_io_header_deinit(&header);
         }
         mem_free(path);
     }
-    out->fields_count = dir->names.count;
     return rc;
+}
+
+// The bytes of a file do not tell its kind: the program's variable does.
+static enum variable_kind kind_of(const struct feed_dir *dir, size_t field)
+{
+    return dir->rows[field] ? VARIABLE_SELECTED_ROWS : VARIABLE_TENSOR;
 }
 
 static int check_names(struct feed_dir *dir, int64_t step, struct err *err)

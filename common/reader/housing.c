@@ -67,9 +67,9 @@ static int housing_open(const char *path, const struct reader_options *options,
     normalise(housing);
     housing->first = options->test ? train : 0;
     out->samples = options->test ? rows - train : train;
-    out->fields[0] = (struct reader_field){"x", DTYPE_FP32, {.rank = 1, .d = {FEATURES}}};
-    out->fields[1] = (struct reader_field){"y", DTYPE_FP32, {.rank = 1, .d = {1}}};
-    out->fields_count = 2;
+    const struct dims features = {.rank = 1, .d = {FEATURES}}, one = {.rank = 1, .d = {1}};
+    reader_data_add(out, "x", DTYPE_FP32, &features, false);
+    reader_data_add(out, "y", DTYPE_FP32, &one, false);
     out->self = housing;
     return 0;
 }

@@ -84,10 +84,10 @@ static int idx_open(const char *path, const struct reader_options *options, stru
         for (int i = 0; i < 256; i++)
             idx->scaled[i] = (float)i / 255.0f * 2.0f - 1.0f;
         out->bytes = file_bytes(images) + file_bytes(labels);
-        out->fields[0] = (struct reader_field){
-            "img", DTYPE_FP32, {.rank = 1, .d = {(int64_t)idx->image_bytes}}};
-        out->fields[1] = (struct reader_field){"label", DTYPE_INT64, {.rank = 1, .d = {1}}};
-        out->fields_count = 2;
+        const struct dims image = {.rank = 1, .d = {(int64_t)idx->image_bytes}};
+        const struct dims one = {.rank = 1, .d = {1}};
+        reader_data_add(out, "img", DTYPE_FP32, &image, false);
+        reader_data_add(out, "label", DTYPE_INT64, &one, false);
         out->self = idx;
     } else {
         idx_close(idx);

@@ -1,71 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
-// Order and division. An epoch is one permutation of all samples by splitmix64 from (seed, epoch);
-// every trainer computes the same one and takes its part of each step, so nothing is exchanged and
-// the position is two numbers. In the shards `file` and `none` a trainer's own data is the whole
-// epoch, as if it were alone. A format of whole steps (feed_dir) has neither order nor division:
-// sample s is step folder s.
+// Order, division and position. An epoch is one permutation of all samples by splitmix64 from
+// (seed, epoch); every trainer computes the same one and takes its part of each step, so nothing is
+// exchanged and the position is two numbers. In the shards `file` and `none` a trainer's own data
+// is the whole epoch, as if it were alone. A format of whole steps (feed_dir) has neither order nor
+// division: sample s is step folder s.
 //
-// Invariant: order holds the permutation of position.epoch whenever order_epoch == position.epoch.
-// No thread of its own; one reader belongs to one thread.
+// Batches lie in a ring: the one handed out, and behind it those that the thread of prefetch fills,
+// in order. What a batch holds is settled by the caller's thread when it is queued (where it begins
+// and how many samples it has), so the position never depends on how far the thread is. Nothing is
+// queued across the end of an epoch.
+//
+// Invariant: order holds the permutation of epoch order_epoch; it, the formats and the batches that
+// are queued belong to the thread of prefetch while anything is queued, else to the caller.
 #include "common/reader/reader.h"
 
+#include <errno.h>
+#include <semaphore.h>
 #include <string.h>
 
+#include "common/base/assert.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/base/str.h"
-#include "common/reader/reader_format.h"
+#include "common/base/workers.h"
+#include "common/reader/reader_layout.h"
 
-#define TRAINER_PLACE "{trainer_id}"
-#define SAMPLES_MAX (INT64_MAX / 2)
-#define ITEMS_MAX 4096u
-
-struct item {
-    char *uri;                  // as given
-    struct reader_data data;
-    bool open;                  // a file of another trainer is not opened
-    int64_t first;              // number of its first sample in this trainer's data
+// A batch and what it is filled with.
+struct turn {
+    struct reader *reader;
+    struct reader_batch batch;
+    struct reader_position after;   // where the next batch begins
+    int64_t epoch, begin, count;    // in the order of the epoch
+    int rc;
+    struct err err;
 };
 
 struct reader {
-    struct item *items;
-    size_t items_count, items_cap;
-    enum reader_shard shard;
+    struct reader_items items;
+    struct reader_layout layout;
     bool whole_steps, ordered, keep_last;
-    int64_t trainers, trainer;  // of the division: 1 and 0 unless global
+    int64_t trainers, trainer;   // of the division: 1 and 0 unless global
     int64_t batch;
     uint64_t seed;
-    int64_t first, samples;     // sample numbers are first .. first + samples - 1
-    struct reader_position position;
-    int64_t *order;             // NULL while ordered
+    struct reader_position position, ahead;   // ahead: of the next batch to queue
+    uint32_t *order;                          // NULL while ordered
+    uint64_t *wide_order;                     // instead, from 2^32 samples on
     int64_t order_epoch;
-    const struct reader_data *layout;
-    char *names[READER_FEEDS_MAX];
-    struct dims wants[READER_FEEDS_MAX];    // rank 0: the format's own shape
-    struct variable values[READER_FEEDS_MAX];
-    int64_t batch_samples;
+    struct turn *turns;                    // the ring
+    size_t turns_count, current, queued;   // current was handed out, queued are behind it
+    struct workers *worker;                // NULL: batches are filled by reader_next
+    sem_t filled;                          // counts turns that were filled and not taken
 };
 
-static const struct reader_format *const formats[] = {&feed_dir_format, &idx_format,
-                                                      &housing_format};
-
-static int add_items(struct reader *reader, const char *uri, struct err *err);
-static int open_item(struct reader *reader, struct item *item, const struct reader_options *options,
-                     struct err *err);
-static char *expand(const char *uri, int trainer_id);
-static int find_format(const char *uri, const struct reader_format **out, const char **out_path,
-                       struct err *err);
-static int check_layout(const struct reader *reader, const struct item *item, struct err *err);
-static void name_feeds(struct reader *reader, const struct reader_options *options);
-static int make_order(struct reader *reader, struct err *err);
-static bool next_range(const struct reader *reader, int64_t *out_begin, int64_t *out_count,
-                       int64_t *out_position);
-static int fill_batch(struct reader *reader, int64_t begin, int64_t count, struct err *err);
-static int fill_feed(struct reader *reader, size_t field, int64_t begin, int64_t count,
-                     struct err *err);
-static int fill_step(struct reader *reader, int64_t step, struct err *err);
-static const struct item *item_of(const struct reader *reader, int64_t sample);
+static int make_order(struct reader *reader, int64_t epoch, struct err *err);
+static void shuffle(struct reader *reader, uint64_t state);
+static int64_t sample_at(const struct reader *reader, int64_t place);
+static bool next_range(const struct reader *reader, const struct reader_position *at,
+                       struct turn *out);
+static void fill(void *turn);
+static void fill_and_tell(void *turn);
+static void queue_ahead(struct reader *reader);
+static void wait_filled(struct reader *reader);
+static void forget_queued(struct reader *reader);
+static int begin(struct reader *reader, const struct reader_options *options, const char *uri,
+                 struct err *err);
 
 int reader_open(const char *uri, const struct reader_options *options, struct reader **out,
                 struct err *err)
@@ -74,10 +73,10 @@ int reader_open(const char *uri, const struct reader_options *options, struct re
     if (options->trainer_id < 0 || options->trainer_id >= trainers)
         return err_set(err, SL_EINVAL, "data %s: trainer %d of %d trainers", uri,
                        options->trainer_id, trainers);
+    if (options->prefetch < 0 || options->prefetch > READER_PREFETCH_MAX)
+        return err_set(err, SL_EINVAL, "data %s: --prefetch %d: must be 0 to %d", uri,
+                       options->prefetch, READER_PREFETCH_MAX);
     struct reader *reader = MEM_NEW(struct reader);
-    for (size_t i = 0; i < READER_FEEDS_MAX; i++)
-        variable_init(&reader->values[i]);
-    reader->shard = options->shard;
     reader->ordered = options->ordered;
     reader->keep_last = options->keep_last;
     reader->seed = options->seed;
@@ -85,31 +84,13 @@ int reader_open(const char *uri, const struct reader_options *options, struct re
     reader->order_epoch = -1;
     reader->trainers = options->shard == READER_GLOBAL ? trainers : 1;
     reader->trainer = options->shard == READER_GLOBAL ? options->trainer_id : 0;
-    int rc = add_items(reader, uri, err);
-    for (size_t i = 0; i < reader->items_count && !rc; i++) {
-        bool mine = options->shard != READER_FILE ||
-                    (int64_t)(i % (size_t)trainers) == options->trainer_id;
-        if (mine)
-            rc = open_item(reader, &reader->items[i], options, err);
-    }
-    if (!rc && !reader->layout)
-        rc = err_set(err, SL_EINVAL,
-                     "data %s: %zu files for %d trainers: none is left for trainer %d", uri,
-                     reader->items_count, trainers, options->trainer_id);
-    if (!rc && !reader->whole_steps && reader->batch < 1)
-        rc = err_set(err, SL_EINVAL, "data %s: --batch_size must be at least 1", uri);
-    if (!rc) {
-        name_feeds(reader, options);
-        reader->position.sample = reader->first;
-        if (reader_steps(reader) < 1)
-            rc = err_set(
-                err, SL_EINVAL,
-                "data %s: %lld samples are not enough for one step of %lld trainers with batches "
-                "of %lld (--drop_last false keeps an incomplete step)",
-                uri, (long long)reader->samples, (long long)reader->trainers,
-                (long long)reader->batch);
-    }
-    if (rc)
+    ASSERT(sem_init(&reader->filled, 0, 0) == 0);
+    int rc = reader_items_open(uri, options, &reader->items, err);
+    if (rc == 0)
+        rc = reader_layout_make(&reader->items, options, uri, &reader->layout, err);
+    if (rc == 0)
+        rc = begin(reader, options, uri, err);
+    if (rc < 0)
         reader_free(reader);
     else
         *out = reader;
@@ -120,53 +101,62 @@ void reader_free(struct reader *reader)
 {
     if (!reader)
         return;
-    for (size_t i = 0; i < reader->items_count; i++) {
-        if (reader->items[i].open)
-            reader->items[i].data.format->close(reader->items[i].data.self);
-        mem_free(reader->items[i].uri);
-    }
-    for (size_t i = 0; i < READER_FEEDS_MAX; i++) {
-        variable_deinit(&reader->values[i]);
-        mem_free(reader->names[i]);
-    }
-    mem_free(reader->items);
+    workers_free(reader->worker);
+    for (size_t i = 0; i < reader->turns_count; i++)
+        reader_layout_release(&reader->turns[i].batch);
+    reader_layout_deinit(&reader->layout);
+    reader_items_deinit(&reader->items);
+    sem_destroy(&reader->filled);
+    mem_free(reader->turns);
     mem_free(reader->order);
+    mem_free(reader->wide_order);
     mem_free(reader);
 }
 
 int reader_next(struct reader *reader, struct err *err)
 {
-    int64_t begin, count, after;
-    if (!next_range(reader, &begin, &count, &after)) {
-        reader->position = (struct reader_position){reader->position.epoch + 1, reader->first};
+    if (!reader->queued)
+        queue_ahead(reader);
+    if (!reader->queued) {
+        reader->position.epoch++;
+        reader->position.sample = reader->items.first;
+        reader->ahead = reader->position;
         return 0;
     }
-    int rc =
-        reader->whole_steps ? fill_step(reader, begin, err) : fill_batch(reader, begin, count, err);
-    if (rc)
-        return rc;
-    reader->position.sample = after;
+    wait_filled(reader);
+    reader->current = (reader->current + 1) % reader->turns_count;
+    reader->queued--;
+    struct turn *turn = &reader->turns[reader->current];
+    if (turn->rc < 0) {
+        if (err)
+            *err = turn->err;
+        forget_queued(reader);
+        return turn->rc;
+    }
+    reader->position = turn->after;
+    if (reader->worker)
+        queue_ahead(reader);
     return 1;
 }
 
 size_t reader_feeds(const struct reader *reader)
 {
-    return reader->layout->fields_count;
+    return reader->layout.feeds_count;
 }
 
 const char *reader_feed_name(const struct reader *reader, size_t i)
 {
-    return reader->names[i];
+    return reader->layout.feeds[i].name;
 }
 
 const struct variable *reader_feed_value(const struct reader *reader, size_t i)
 {
-    return &reader->values[i];
+    return &reader->turns[reader->current].batch.values[i];
 }
 
 int64_t reader_batch_samples(const struct reader *reader)
 {
-    return reader->batch_samples;
+    return reader->turns[reader->current].batch.samples;
 }
 
 void reader_tell(const struct reader *reader, struct reader_position *out)
@@ -176,49 +166,66 @@ void reader_tell(const struct reader *reader, struct reader_position *out)
 
 int reader_seek(struct reader *reader, const struct reader_position *position, struct err *err)
 {
-    if (position->epoch < 0 || position->sample < reader->first ||
-        position->sample > reader->first + reader->samples)
+    int64_t first = reader->items.first, samples = reader->items.samples;
+    if (position->epoch < 0 || position->sample < first || position->sample > first + samples)
         return err_set(
             err, SL_EMISMATCH,
             "data %s: there is no position epoch %lld sample %lld: an epoch has samples %lld "
             "to %lld",
-            reader->items[0].uri, (long long)position->epoch, (long long)position->sample,
-            (long long)reader->first, (long long)(reader->first + reader->samples - 1));
+            reader->items.items[0].uri, (long long)position->epoch, (long long)position->sample,
+            (long long)first, (long long)(first + samples - 1));
     reader->position = *position;
+    forget_queued(reader);
     return 0;
 }
 
 void reader_rewind(struct reader *reader)
 {
-    reader->position.sample = reader->first;
+    reader->position.sample = reader->items.first;
+    forget_queued(reader);
 }
 
 int64_t reader_samples(const struct reader *reader)
 {
-    return reader->samples;
+    return reader->items.samples;
 }
 
 int64_t reader_steps(const struct reader *reader)
 {
     if (reader->whole_steps)
-        return reader->samples;
-    int64_t step = reader->batch * reader->trainers, rest = reader->samples % step;
-    return reader->samples / step + (reader->keep_last && rest >= reader->trainers);
+        return reader->items.samples;
+    int64_t step = reader->batch * reader->trainers, rest = reader->items.samples % step;
+    return reader->items.samples / step + (reader->keep_last && rest >= reader->trainers);
 }
 
 size_t reader_items(const struct reader *reader)
 {
-    return reader->items_count;
+    return reader->items.count;
 }
 
 const char *reader_item_uri(const struct reader *reader, size_t i)
 {
-    return reader->items[i].uri;
+    return reader->items.items[i].uri;
 }
 
 uint64_t reader_item_bytes(const struct reader *reader, size_t i)
 {
-    return reader->items[i].data.bytes;
+    return reader->items.items[i].data.bytes;
+}
+
+int64_t reader_item_samples(const struct reader *reader, size_t i)
+{
+    return reader->items.items[i].data.samples;
+}
+
+uint64_t reader_bad_lines(const struct reader *reader)
+{
+    return reader->items.bad_lines;
+}
+
+const struct str_list *reader_notes(const struct reader *reader)
+{
+    return &reader->items.notes;
 }
 
 int reader_parse_shard(const char *text, enum reader_shard *out, struct err *err)
@@ -232,253 +239,183 @@ int reader_parse_shard(const char *text, enum reader_shard *out, struct err *err
     return err_set(err, SL_EINVAL, "--shard=%s: must be global, file or none", text);
 }
 
-// Cuts "a,b,c". A path with a comma cannot be given, as everywhere in such lists.
-static int add_items(struct reader *reader, const char *uri, struct err *err)
+int reader_parse_label(const char *text, enum reader_label *out, struct err *err)
 {
-    for (const char *at = uri;;) {
-        size_t bytes = strcspn(at, ",");
-        if (!bytes || reader->items_count >= ITEMS_MAX)
-            return err_set(err, SL_EINVAL, "data %s: an empty path in the list, or over %u of them",
-                           uri, ITEMS_MAX);
-        MEM_GROW(reader->items, reader->items_count, reader->items_cap);
-        struct item *item = &reader->items[reader->items_count++];
-        memset(item, 0, sizeof *item);
-        item->uri = mem_must_strndup(at, bytes);
-        if (!at[bytes])
-            return 0;
-        at += bytes + 1;
-    }
-}
-
-static int open_item(struct reader *reader, struct item *item, const struct reader_options *options,
-                     struct err *err)
-{
-    const struct reader_format *format = NULL;
-    const char *path = NULL;
-    char *uri = expand(item->uri, options->trainer_id);
-    int rc = find_format(uri, &format, &path, err);
-    if (!rc) {
-        item->data.format = format;
-        rc = format->open(path, options, &item->data, err);
-        item->open = rc == 0;
-        if (rc)
-            err_prefix(err, "data");
-    }
-    mem_free(uri);
-    if (rc)
-        return rc;
-    if (!reader->layout) {
-        reader->layout = &item->data;
-        reader->whole_steps = format->whole_steps;
-        reader->first = item->data.first;
-    } else {
-        rc = check_layout(reader, item, err);
-    }
-    item->first = reader->first + reader->samples;
-    if (!rc && item->data.samples > SAMPLES_MAX - reader->samples)
-        rc = err_set(err, SL_ELIMIT, "data %s: too many samples", item->uri);
-    if (!rc)
-        reader->samples += item->data.samples;
-    return rc;
-}
-
-static char *expand(const char *uri, int trainer_id)
-{
-    const char *place;
-    char *out = mem_must_strdup("");
-    while ((place = strstr(uri, TRAINER_PLACE)) != NULL) {
-        char *longer = mem_must_printf("%s%.*s%d", out, (int)(place - uri), uri, trainer_id);
-        mem_free(out);
-        out = longer;
-        uri = place + strlen(TRAINER_PLACE);
-    }
-    char *whole = mem_must_printf("%s%s", out, uri);
-    mem_free(out);
-    return whole;
-}
-
-static int find_format(const char *uri, const struct reader_format **out, const char **out_path,
-                       struct err *err)
-{
-    size_t count = sizeof formats / sizeof *formats;
-    const char *colon = strstr(uri, "://");
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes = strlen(formats[i]->scheme);
-        if (colon && (size_t)(colon - uri) == bytes &&
-            memcmp(uri, formats[i]->scheme, bytes) == 0) {
-            *out = formats[i];
-            *out_path = colon + 3;
+    static const char *const names[] = {"first", "last", "none"};
+    for (int i = 0; i < 3; i++)
+        if (str_eq(text, names[i])) {
+            *out = (enum reader_label)i;
             return 0;
         }
-    }
-    if (colon)
+    return err_set(err, SL_EINVAL, "--label=%s: must be first, last or none", text);
+}
+
+// What follows from the items: checks, the ring and its thread.
+static int begin(struct reader *reader, const struct reader_options *options, const char *uri,
+                 struct err *err)
+{
+    reader->whole_steps = reader->layout.format->whole_steps;
+    if (!reader->whole_steps && reader->batch < 1)
+        return err_set(err, SL_EINVAL, "data %s: --batch_size must be at least 1", uri);
+    reader->position.sample = reader->items.first;
+    reader->ahead = reader->position;
+    if (reader_steps(reader) < 1)
         return err_set(
-            err, SL_EUNSUPPORTED,
-            "data %s: unknown scheme; known are feed_dir://, idx://, housing:// and plain paths",
-            uri);
-    for (size_t i = 0; i < count; i++)
-        if (formats[i]->matches(uri)) {
-            *out = formats[i];
-            *out_path = uri;
-            return 0;
-        }
-    return err_set(
-        err, SL_ENOENT,
-        "data %s: no such file or folder, or none of a known format: %s; %s; %s. A scheme "
-        "in front (idx://PATH) chooses one",
-        uri, formats[0]->what, formats[1]->what, formats[2]->what);
-}
-
-// All items of a list have the same feeds.
-static int check_layout(const struct reader *reader, const struct item *item, struct err *err)
-{
-    const struct reader_data *a = reader->layout, *b = &item->data;
-    bool same =
-        a->format == b->format && a->fields_count == b->fields_count && !reader->whole_steps;
-    for (size_t i = 0; same && i < a->fields_count; i++)
-        same = str_eq(a->fields[i].name, b->fields[i].name) &&
-               a->fields[i].dtype == b->fields[i].dtype &&
-               dims_equal(&a->fields[i].dims, &b->fields[i].dims);
-    return same ? 0
-                : err_set(err, SL_EMISMATCH,
-                          "data %s: other feeds or shapes than %s, or a list of step folders",
-                          item->uri, reader->items[0].uri);
-}
-
-// Names and shapes of the program's feeds where they can hold the format's samples.
-static void name_feeds(struct reader *reader, const struct reader_options *options)
-{
-    const struct reader_data *layout = reader->layout;
-    for (size_t i = 0; i < layout->fields_count; i++) {
-        const struct reader_want *want = NULL;
-        for (size_t k = 0; k < options->wants_count && !want; k++)
-            if (str_eq(options->wants[k].name, layout->fields[i].name))
-                want = &options->wants[k];
-        if (!want && !reader->whole_steps && options->wants_count == layout->fields_count)
-            want = &options->wants[i];
-        reader->names[i] = mem_must_strdup(want ? want->name : layout->fields[i].name);
-        if (!want || reader->whole_steps || want->dims.rank < 1)
-            continue;
-        const struct dims *own = &layout->fields[i].dims;
-        int64_t elements = 1;
-        for (int d = 1; d < want->dims.rank && elements > 0; d++)
-            if (want->dims.d[d] < 0 || __builtin_mul_overflow(elements, want->dims.d[d], &elements))
-                elements = -1;
-        if (elements == dims_product(own, 0, own->rank))
-            reader->wants[i] = want->dims;
+            err, SL_EINVAL,
+            "data %s: %lld samples are not enough for one step of %lld trainers with batches "
+            "of %lld (--drop_last false keeps an incomplete step)",
+            uri, (long long)reader->items.samples, (long long)reader->trainers,
+            (long long)reader->batch);
+    reader->turns_count = (size_t)options->prefetch + 1;
+    reader->turns = mem_must_calloc(reader->turns_count, sizeof *reader->turns);
+    for (size_t i = 0; i < reader->turns_count; i++) {
+        reader->turns[i].reader = reader;
+        reader_layout_batch(&reader->layout, &reader->turns[i].batch);
     }
-}
-
-// The permutation of the current epoch: Fisher-Yates with numbers from (seed, epoch).
-static int make_order(struct reader *reader, struct err *err)
-{
-    if (reader->ordered || reader->order_epoch == reader->position.epoch)
-        return 0;
-    size_t count = (size_t)reader->samples;
-    if (!reader->order)
-        reader->order = mem_alloc(count * sizeof *reader->order);
-    if (!reader->order)
-        return err_set(err, SL_ENOMEM, "data: no memory for the order of %zu samples", count);
-    for (size_t i = 0; i < count; i++)
-        reader->order[i] = (int64_t)i;
-    uint64_t state = reader->seed;
-    state = rng_next_u64(&state) ^ (uint64_t)reader->position.epoch;
-    for (size_t i = count - 1; i > 0; i--) {
-        size_t k = (size_t)(rng_next_u64(&state) % (i + 1));
-        int64_t kept = reader->order[i];
-        reader->order[i] = reader->order[k];
-        reader->order[k] = kept;
-    }
-    reader->order_epoch = reader->position.epoch;
+    if (options->prefetch)
+        reader->worker = workers_new(1);
     return 0;
 }
 
-// This trainer's part of the next step, in permuted order, and where the step ends.
-static bool next_range(const struct reader *reader, int64_t *out_begin, int64_t *out_count,
-                       int64_t *out_position)
+// ---- the order of an epoch
+
+// Fisher-Yates with numbers from (seed, epoch).
+static int make_order(struct reader *reader, int64_t epoch, struct err *err)
 {
-    int64_t at = reader->position.sample, end = reader->first + reader->samples;
-    if (reader->whole_steps) {
-        *out_begin = at;
-        *out_count = 1;
-        *out_position = at + 1;
-        return at < end;
+    if (reader->ordered || reader->order_epoch == epoch)
+        return 0;
+    size_t count = (size_t)reader->items.samples;
+    bool wide = reader->items.samples > UINT32_MAX;
+    if (wide && !reader->wide_order)
+        reader->wide_order = mem_alloc(count * sizeof *reader->wide_order);
+    if (!wide && !reader->order)
+        reader->order = mem_alloc(count * sizeof *reader->order);
+    if (!reader->order && !reader->wide_order)
+        return err_set(err, SL_ENOMEM, "data: no memory for the order of %zu samples", count);
+    uint64_t state = reader->seed;
+    shuffle(reader, rng_next_u64(&state) ^ (uint64_t)epoch);
+    reader->order_epoch = epoch;
+    return 0;
+}
+
+static void shuffle(struct reader *reader, uint64_t state)
+{
+    size_t count = (size_t)reader->items.samples;
+    uint32_t *order = reader->order;
+    uint64_t *wide = reader->wide_order;
+    for (size_t i = 0; i < count; i++) {
+        if (wide)
+            wide[i] = i;
+        else
+            order[i] = (uint32_t)i;
     }
-    int64_t n = reader->trainers, step = reader->batch * n, rest = end - at;
+    for (size_t i = count - 1; i > 0; i--) {
+        size_t k = (size_t)(rng_next_u64(&state) % (i + 1));
+        if (wide) {
+            uint64_t kept = wide[i];
+            wide[i] = wide[k];
+            wide[k] = kept;
+        } else {
+            uint32_t kept = order[i];
+            order[i] = order[k];
+            order[k] = kept;
+        }
+    }
+}
+
+static int64_t sample_at(const struct reader *reader, int64_t place)
+{
+    return reader->order        ? (int64_t)reader->order[place]
+           : reader->wide_order ? (int64_t)reader->wide_order[place]
+                                : place;
+}
+
+// This trainer's part of the step at a position, in permuted order, and where the step ends.
+static bool next_range(const struct reader *reader, const struct reader_position *at,
+                       struct turn *out)
+{
+    int64_t end = reader->items.first + reader->items.samples, n = reader->trainers;
+    int64_t step = reader->batch * n, rest = end - at->sample;
+    out->epoch = at->epoch;
+    out->after = *at;
+    out->begin = at->sample;
+    out->count = 1;
+    if (reader->whole_steps) {
+        out->after.sample++;
+        return rest > 0;
+    }
     if (rest >= step) {
-        *out_begin = at + reader->trainer * reader->batch;
-        *out_count = reader->batch;
-        *out_position = at + step;
+        out->begin += reader->trainer * reader->batch;
+        out->count = reader->batch;
+        out->after.sample += step;
         return true;
     }
     if (!reader->keep_last || rest < n)
         return false;
     int64_t each = rest / n, more = rest % n, i = reader->trainer;
-    *out_begin = at + i * each + (i < more ? i : more);
-    *out_count = each + (i < more);
-    *out_position = end;
+    out->begin += i * each + (i < more ? i : more);
+    out->count = each + (i < more);
+    out->after.sample = end;
     return true;
 }
 
-static int fill_batch(struct reader *reader, int64_t begin, int64_t count, struct err *err)
+// ---- batches
+
+// On the thread of prefetch, or the caller's without one.
+static void fill(void *turn)
 {
-    int rc = make_order(reader, err);
-    for (size_t i = 0; i < reader->layout->fields_count && !rc; i++)
-        rc = fill_feed(reader, i, begin, count, err);
-    reader->batch_samples = count;
-    return rc;
+    struct turn *t = turn;
+    struct reader *reader = t->reader;
+    t->err = (struct err){0};
+    if (reader->whole_steps) {
+        t->rc = reader_layout_step(&reader->layout, &reader->items, t->begin, &t->batch, &t->err);
+        return;
+    }
+    t->rc = make_order(reader, t->epoch, &t->err);
+    reader_layout_begin(&t->batch);
+    for (int64_t i = 0; i < t->count && t->rc == 0; i++)
+        t->rc = reader_layout_add(&reader->layout, &reader->items, sample_at(reader, t->begin + i),
+                                  &t->batch, &t->err);
+    if (t->rc == 0)
+        t->rc = reader_layout_show(&reader->layout, &t->batch, &t->err);
 }
 
-static int fill_feed(struct reader *reader, size_t field, int64_t begin, int64_t count,
-                     struct err *err)
+static void fill_and_tell(void *turn)
 {
-    const struct reader_field *own = &reader->layout->fields[field];
-    struct dims dims = reader->wants[field];
-    if (!dims.rank) {
-        dims.rank = own->dims.rank + 1;
-        for (int d = 0; d < own->dims.rank; d++)
-            dims.d[d + 1] = own->dims.d[d];
-    }
-    dims.d[0] = count;
-    struct tensor *t = variable_tensor(&reader->values[field]);
-    int rc = tensor_resize(t, own->dtype, &dims);
-    if (rc)
-        return err_set(err, rc, "data: feed %s: no room for %lld samples", reader->names[field],
-                       (long long)count);
-    size_t bytes = (size_t)dims_product(&own->dims, 0, own->dims.rank) * dtype_bytes(own->dtype);
-    for (int64_t i = 0; i < count && !rc; i++) {
-        int64_t sample = reader->ordered ? begin + i : reader->order[begin + i];
-        const struct item *item = item_of(reader, sample);
-        rc = item->data.format->sample(item->data.self, sample - item->first, field,
-                                       (char *)t->data + (size_t)i * bytes, err);
-    }
-    return rc;
+    struct turn *t = turn;
+    fill(turn);
+    sem_post(&t->reader->filled);
 }
 
-static int fill_step(struct reader *reader, int64_t step, struct err *err)
+// Fills the ring up to the end of the epoch; the batch handed out is not touched, except without a
+// thread, where the ring is that one batch.
+static void queue_ahead(struct reader *reader)
 {
-    int rc = 0;
-    const struct reader_data *data = reader->layout;
-    reader->batch_samples = 0;
-    for (size_t i = 0; i < data->fields_count && !rc; i++) {
-        rc = data->format->step(data->self, step, i, &reader->values[i], err);
-        if (rc)
-            break;
-        const struct tensor *t = &reader->values[i].tensor;
-        int64_t rows = t->dims.rank ? t->dims.d[0] : 1;
-        if (t->lod_levels)
-            rows = (int64_t)t->lod[0].count - 1;
-        if (rows > reader->batch_samples)
-            reader->batch_samples = rows;
+    size_t most = reader->worker ? reader->turns_count - 1 : 1;
+    while (reader->queued < most) {
+        size_t place = (reader->current + 1 + reader->queued) % reader->turns_count;
+        struct turn *turn = &reader->turns[place];
+        if (!next_range(reader, &reader->ahead, turn))
+            return;
+        reader->ahead = turn->after;
+        reader->queued++;
+        if (reader->worker)
+            workers_submit(reader->worker, fill_and_tell, NULL, turn);
+        else
+            fill_and_tell(turn);
     }
-    return rc;
 }
 
-static const struct item *item_of(const struct reader *reader, int64_t sample)
+static void wait_filled(struct reader *reader)
 {
-    const struct item *found = NULL;
-    for (size_t i = 0; i < reader->items_count; i++)
-        if (reader->items[i].open && reader->items[i].first <= sample)
-            found = &reader->items[i];
-    return found;
+    while (sem_wait(&reader->filled) != 0)
+        ASSERT(errno == EINTR);
+}
+
+// Takes back what was prepared: the next batch is the one at the position.
+static void forget_queued(struct reader *reader)
+{
+    for (; reader->queued; reader->queued--)
+        wait_filled(reader);
+    reader->ahead = reader->position;
 }

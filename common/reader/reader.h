@@ -7,6 +7,9 @@
 // a run saved with two trainers goes on with three. The incomplete last step is dropped; when kept,
 // its samples are divided evenly in order (and a rest of fewer samples than trainers is dropped:
 // nobody gets an empty batch).
+//
+// With prefetch a thread of the reader prepares the next batches; every position told is that of
+// the batch handed out, never of a prepared one. Calls of one reader come from one thread.
 #pragma once
 
 #include <stdbool.h>
@@ -25,12 +28,33 @@ enum reader_shard {
     READER_NONE,        // each trainer its own path ({trainer_id} expands)
 };
 
-// What the program feeds, so that formats with fixed samples can give another name or shape
-// ([-1,1,28,28] for images of 784). Matched by name, else by position.
+enum reader_label { READER_LABEL_FIRST, READER_LABEL_LAST, READER_LABEL_NONE };
+
+// What the program feeds, so that formats can give names, shapes ([-1,1,28,28] for images of 784),
+// types and sequences as the program has them. Matched by name; what is then left over on both
+// sides by order, when the numbers agree.
 struct reader_want {
     const char *name;
     struct dims dims;   // dims.d[0] is the batch
+    bool typed;         // dtype and lod_levels are known
+    enum dtype dtype;
+    int lod_levels;
 };
+
+// How text is read; see README.md of this folder. Zeroed: the defaults.
+struct reader_text {
+    const struct str_list *slots;   // declarations; NULL or empty: from wants
+    bool feasign_first;             // pairs are feasign:slot instead of slot:feasign
+    const char *pipe_command;       // every file goes through it first; NULL: none
+    bool skip_bad_lines;
+    int64_t hash_dim;               // ids are taken modulo this; 0: the format's own way
+    enum reader_label label;        // of token lines
+    int ngram;                      // tokens: n ids in a row are a sample; 0: a line is
+    uint64_t unpacked_max;          // of one file, out of gzip or the pipe; 0: READER_UNPACKED_MAX
+};
+
+#define READER_UNPACKED_MAX (1ull << 36)   // 64 GiB
+#define READER_PREFETCH_MAX 64
 
 struct reader_options {
     int trainer_id, trainers;           // trainers 0 counts as 1
@@ -43,6 +67,10 @@ struct reader_options {
     int64_t first_step;                 // feed_dir: the data set begins at this step folder
     const struct reader_want *wants;    // borrowed during open only; may be NULL
     size_t wants_count;
+    const struct str_list *rows_vars;   // feed_dir: files that hold SelectedRows; may be NULL
+    const char *format;                 // scheme of items that name none; NULL: look at the file
+    struct reader_text text;            // its texts are borrowed during open only
+    int prefetch;                       // batches prepared ahead; 0: none, no thread
 };
 
 // Where the next batch begins. feed_dir: sample is the number of the next step folder.
@@ -51,8 +79,9 @@ struct reader_position {
     int64_t sample;
 };
 
-// uri: a path, "format://path" or a list "a,b" of them. Reads or maps what it needs; errors name
-// file and offset or line. The position is the start of epoch 0.
+// uri: a path, "format://path" or a list "a,b" of them; formats of single files also take a folder
+// or a glob, whose files become items in byte order. Errors name file and offset or line. The
+// position is the start of epoch 0.
 int reader_open(const char *uri, const struct reader_options *options, struct reader **out,
                 struct err *err);
 void reader_free(struct reader *reader);
@@ -72,11 +101,18 @@ void reader_rewind(struct reader *reader);                      // to the start 
 
 int64_t reader_samples(const struct reader *reader);   // of an epoch, all trainers together
 int64_t reader_steps(const struct reader *reader);              // of a whole epoch
-// Data identity: the items of the URI as given ({trainer_id} not expanded) and the bytes of their
-// files.
+// Data identity: the items of the URI as given ({trainer_id} not expanded unless a glob or folder
+// was), the bytes of their files and their samples.
 size_t reader_items(const struct reader *reader);
 const char *reader_item_uri(const struct reader *reader, size_t i);
 uint64_t reader_item_bytes(const struct reader *reader, size_t i);
+int64_t reader_item_samples(const struct reader *reader, size_t i);   // 0: another trainer's
+// Lines left out with skip_bad_lines, in the items of this trainer; and lines about them for
+// people.
+uint64_t reader_bad_lines(const struct reader *reader);
+const struct str_list *reader_notes(const struct reader *reader);
 
 // "global", "file" or "none". SL_EINVAL.
 int reader_parse_shard(const char *text, enum reader_shard *out, struct err *err);
+// "first", "last" or "none". SL_EINVAL.
+int reader_parse_label(const char *text, enum reader_label *out, struct err *err);

@@ -183,9 +183,11 @@ static void test_names_and_shapes_follow_the_program(void **state)
     struct err err = {0};
     struct reader *reader;
     const struct reader_want wants[] = {
-        {"y", {.rank = 2, .d = {-1, 1}}}, {"x", {.rank = 3, .d = {-1, 1, 13}}}};
+        {.name = "y", .dims = {.rank = 2, .d = {-1, 1}}},
+        {.name = "x", .dims = {.rank = 3, .d = {-1, 1, 13}}}};
     const struct reader_want renamed[] = {
-        {"features", {.rank = 2, .d = {-1, 13}}}, {"price", {.rank = 2, .d = {-1, 2}}}};
+        {.name = "features", .dims = {.rank = 2, .d = {-1, 13}}},
+        {.name = "price", .dims = {.rank = 2, .d = {-1, 2}}}};
     struct reader_options options = {.batch_size = 4, .wants = wants, .wants_count = 2};
     assert_int_equal(reader_open(at("housing.data"), &options, &reader, &err), 0);
     assert_int_equal(reader_next(reader, &err), 1);
