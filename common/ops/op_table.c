@@ -171,6 +171,8 @@
     X(op_group_norm_grad)                                                                          \
     X(op_group_norm_instance)                                                                      \
     X(op_group_norm_instance_grad)                                                                 \
+    X(op_gru)                                                                                      \
+    X(op_gru_grad)                                                                                 \
     X(op_increment)                                                                                \
     X(op_inspect_is_empty)                                                                         \
     X(op_inspect_isfinite)                                                                         \
@@ -194,6 +196,10 @@
     X(op_lookup_table_v2_grad)                                                                     \
     X(op_lrn)                                                                                      \
     X(op_lrn_grad)                                                                                 \
+    X(op_lstm)                                                                                     \
+    X(op_lstm_grad)                                                                                \
+    X(op_lstm_projected)                                                                           \
+    X(op_lstm_projected_grad)                                                                      \
     X(op_math_abs)                                                                                 \
     X(op_math_abs_grad)                                                                            \
     X(op_math_acos)                                                                                \

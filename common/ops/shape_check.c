@@ -31,6 +31,19 @@ int shape_check_column(const struct op_shape *shape, int s)
     return 0;
 }
 
+int shape_check_matrix(const struct op_shape *shape, int s, int64_t rows, int64_t columns)
+{
+    const struct op_var_dims *in = op_shape_in(shape, s, 0);
+    const struct dims wanted = {.rank = 2, .d = {rows, columns}};
+    char text[DIMS_TEXT_MAX], wanted_text[DIMS_TEXT_MAX];
+    if (in != NULL && (in->dims.rank != 2 || !op_dims_fit(in->dims.d[0], rows) ||
+                       !op_dims_fit(in->dims.d[1], columns)))
+        return err_set(shape->err, SL_EMISMATCH, "%s has shape %s, not %s",
+                       shape->def->inputs[s].name, dims_format(&in->dims, text),
+                       dims_format(&wanted, wanted_text));
+    return 0;
+}
+
 int shape_check_floats(const struct op_ctx *ctx, const int *others)
 {
     const struct tensor *first = op_in(ctx, 0);
