@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/base/limits.h"
 #include "common/base/mem.h"
+#include "common/ckpt/ckpt_find.h"
 #include "common/ckpt/ckpt_vars.h"
 #include "common/passes/prune.h"
 #include "common/program/program.h"
@@ -146,7 +147,9 @@ static int read_model(const char *dirname, const char *name, struct program **ou
 {
     struct store_file *file = NULL;
     name = name ? name : MODEL_NAME;
-    int rc = store_open(dirname, name, &file, err);
+    int rc = ckpt_find_check_file(dirname, name, err);
+    if (rc == 0)
+        rc = store_open(dirname, name, &file, err);
     if (rc < 0)
         return err_prefix(err, "load_inference_model %s", dirname);
     uint64_t bytes = store_file_bytes(file);

@@ -116,6 +116,18 @@ int ckpt_find_verify(const char *dir, const struct program *program, struct ckpt
     return rc ? err_prefix(err, "verify %s", dir) : 0;
 }
 
+int ckpt_find_check_file(const char *dir, const char *name, struct err *err)
+{
+    struct ckpt_manifest manifest;
+    ckpt_manifest_init(&manifest);
+    int rc = has_manifest(dir) ? ckpt_manifest_read(dir, &manifest, err) : 0;
+    const struct ckpt_file *listed = rc ? NULL : ckpt_manifest_find(&manifest, name);
+    if (listed && (rc = sum_file(dir, listed, err)) != 0)
+        err_prefix(err, "%s/%s", dir, name);
+    ckpt_manifest_deinit(&manifest);
+    return rc;
+}
+
 static int look_below(const char *dir, struct newest *newest, struct str_list *out_skipped,
                       struct err *err)
 {

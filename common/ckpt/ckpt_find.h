@@ -20,3 +20,6 @@ int ckpt_find_newest(const char *dir, char **out_path, struct str_list *out_skip
 // differs. Without manifest: headers and sizes only. SL_ECORRUPT or SL_EMISMATCH: not whole.
 int ckpt_find_verify(const char *dir, const struct program *program, struct ckpt_report *report,
                      struct err *err);
+// Is one file of dir as its manifest says? 0 also without a manifest, or when it does not speak of
+// the file. SL_ECORRUPT.
+int ckpt_find_check_file(const char *dir, const char *name, struct err *err);

@@ -454,6 +454,10 @@ static void check_combined(struct ckpt_wants *wants, const struct ckpt_folder *f
         want->base = base;
         check_header(want, file, i + 1 == wants->count);
         if (!ckpt_want_is_taken(want)) {
+            char *why = want->note;
+            want->note = NULL;
+            ckpt_want_set(want, CKPT_DIFFERS, "in %s: %s", filename, why ? why : "does not fit");
+            mem_free(why);
             err_set(&err, SL_EMISMATCH, "stands behind %s, which does not fit", want->name);
             continue;
         }
