@@ -97,6 +97,10 @@ SL_API struct sl_clip sl_clip_by_value(double max, double min);   // every eleme
 SL_API struct sl_clip sl_clip_by_norm(double norm);               // each gradient
 SL_API struct sl_clip sl_clip_by_global_norm(double norm);        // all gradients together
 SL_API void sl_optimizer_set_clip(sl_optimizer *optimizer, struct sl_clip clip);
+// fluid.optimizer.RecomputeOptimizer: before sl_minimize. The backward pass makes the forward
+// results between these variables anew.
+SL_API void sl_optimizer_set_checkpoints(sl_optimizer *optimizer, sl_var *const *checkpoints,
+                                         size_t count);
 
 // Appends the backward pass and the update of every trainable parameter that loss [1] depends on.
 // Returns how many parameters are updated. Frees optimizer.

@@ -203,7 +203,17 @@ sl_optimizer *sl_dpsgd(double learning_rate, const struct sl_dpsgd_options *opti
 
 void sl_optimizer_free(sl_optimizer *optimizer)
 {
+    if (optimizer != NULL)
+        str_list_deinit(&optimizer->checkpoints);
     mem_free(optimizer);
+}
+
+void sl_optimizer_set_checkpoints(sl_optimizer *optimizer, sl_var *const *checkpoints, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (checkpoints[i] != NULL)
+            str_list_add(&optimizer->checkpoints, checkpoints[i]->name);
+    optimizer->spec.checkpoints = &optimizer->checkpoints;
 }
 
 void sl_optimizer_set_rate(sl_optimizer *optimizer, const sl_var *rate)

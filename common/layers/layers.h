@@ -23,6 +23,7 @@ struct layers_net {
 struct layers_optimizer {
     struct optimizer_spec spec;
     bool scheduled;   // sl_optimizer_set_rate was called
+    struct str_list checkpoints;
 };
 
 // May this call go on? False after an error and when one of its variables is missing.

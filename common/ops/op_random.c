@@ -7,12 +7,14 @@
 //   truncated_gaussian_random  mean, std, cut at two standard deviations
 //   *_batch_size_like          the first two with a side taken from another tensor
 //   randint                    whole numbers low .. high-1
+//   seed                       one int32: the attribute seed, or a number of the system for 0
 //
 // A seed that is not 0 starts the engine afresh in every run; seed 0 draws one from the system. The
 // attribute first_element (ours, of the first three) gives a later part of the same stream: a
 // server's rows of what one machine would draw, without drawing room for the rest.
 
 #include <math.h>
+#include <string.h>
 
 #include "common/base/err.h"
 #include "common/base/rng.h"
@@ -22,6 +24,7 @@
 
 extern const struct op_def op_random_uniform, op_random_gaussian, op_random_truncated_gaussian;
 extern const struct op_def op_random_uniform_like, op_random_gaussian_like, op_random_randint;
+extern const struct op_def op_random_seed;
 
 enum { RANDOM_SHAPE_TENSOR, RANDOM_SHAPE_LIST };
 static const struct op_slot_def random_inputs[] = {
@@ -309,6 +312,25 @@ static int truncated_forward(struct op_ctx *ctx)
     return 0;
 }
 
+static int seed_forward(struct op_ctx *ctx)
+{
+    struct tensor *out = op_out(ctx, 0);
+    const struct dims one = {.rank = 1, .d = {1}};
+    int rc = op_resize(out, DTYPE_INT32, &one, ctx->err);
+    if (rc < 0)
+        return rc;
+    uint32_t seed = seed_of(ctx->attr[0]);
+    memcpy(tensor_i32(out), &seed, sizeof seed);
+    return 0;
+}
+
+static int seed_infer(struct op_shape *shape)
+{
+    const struct dims one = {.rank = 1, .d = {1}};
+    op_shape_set(shape, 0, 0, &one, DTYPE_INT32, NULL);
+    return 0;
+}
+
 static int uniform_infer(struct op_shape *shape)
 {
     return shape_input_infer(shape, &random_shape, (int)shape->attr[UNIFORM_DTYPE]->i);
@@ -386,6 +408,18 @@ const struct op_def op_random_gaussian_like = {
     .attrs = gaussian_like_attrs,
     .infer_shape = gaussian_like_infer,
     .kernel = gaussian_like_forward,
+    .kernel_resizes = true,
+};
+
+static const struct op_attr_def seed_attrs[] = {OP_ATTR_INT("seed", 0), {.name = NULL}};
+
+const struct op_def op_random_seed = {
+    .type = "seed",
+    .inputs = no_inputs,
+    .outputs = random_outputs,
+    .attrs = seed_attrs,
+    .infer_shape = seed_infer,
+    .kernel = seed_forward,
     .kernel_resizes = true,
 };
 

@@ -276,6 +276,7 @@
     X(op_random_gaussian)                                                                          \
     X(op_random_gaussian_like)                                                                     \
     X(op_random_randint)                                                                           \
+    X(op_random_seed)                                                                              \
     X(op_random_truncated_gaussian)                                                                \
     X(op_random_uniform)                                                                           \
     X(op_random_uniform_like)                                                                      \

@@ -10,7 +10,10 @@
 //      becomes zeros;
 //   6. variables for the gradients, with the shapes of what they are gradients of.
 // Invariant: nothing is changed in the program before step 6, so a failure leaves it as it was.
-// Not done here: sub-blocks, recomputation, a second backward pass over the same program.
+// With checkpoints, step 3 puts each segment's forward operators, renamed, before the gradient
+// operators of that segment (recompute.c says which). Fluid leaves two blocks of working copies
+// behind; so does this, for equal programs.
+// Not done here: sub-blocks, a second backward pass over the same program.
 
 #include "common/passes/backward.h"
 
@@ -21,6 +24,7 @@
 #include "common/base/mem.h"
 #include "common/ops/op.h"
 #include "common/passes/grad_list.h"
+#include "common/passes/recompute.h"
 #include "common/program/program.h"
 
 #define GRAD_OPS_MAX 16   // gradient operators of one operator
@@ -29,21 +33,33 @@ struct pass {
     struct program *program;
     struct block *block;
     const char *loss;
-    struct map no_grad;   // names (without @GRAD) of variables that get no gradient
-    size_t *path;         // indices of the path's operators, ascending
+    struct map no_grad;      // names (without @GRAD) of variables that get no gradient
+    struct op_desc **path;   // the path's operators, in order
     size_t path_count;
     struct grad_list ops;   // the gradient operators
     struct err *err;
+    // With checkpoints only.
+    const struct str_list *checkpoints;
+    struct unique_name *names;
+    struct recompute_plan plan;
+    struct map renamed;           // name -> what it is called where it is computed again; owned
+    struct map source;            // and back
+    struct grad_list copies[2];   // for the two blocks; of the first, some are in ops still
+    bool *borrowed;               // per item of copies[0]: it is in ops
 };
 
-static int check_loss(struct pass *p, size_t *out_loss_op);
+static int check_loss(struct pass *p, struct op_desc **out_loss_op);
 static void collect_no_grad(struct pass *p, const struct str_list *extra);
 static int find_path(struct pass *p);
 static void find_dead_outputs(struct pass *p);
+static int check_makers(struct pass *p);
 static int make_grad_ops(struct pass *p);
+static int make_recomputed(struct pass *p);
+static void own_copies(struct pass *p);
+static void append_copies(struct pass *p);
 static void drop_dead_ops(struct pass *p);
 static void fill_missing(struct pass *p);
-static void append_all(struct pass *p, size_t loss_op, const struct str_list *parameters,
+static void append_all(struct pass *p, struct op_desc *loss, const struct str_list *parameters,
                        struct backward_result *out);
 
 void backward_result_deinit(struct backward_result *result)
@@ -55,10 +71,26 @@ void backward_result_deinit(struct backward_result *result)
 int backward_append(struct program *program, const char *loss, const struct str_list *parameters,
                     const struct str_list *no_grad, struct backward_result *out, struct err *err)
 {
-    struct pass p = {
-        .program = program, .block = program_block(program, 0), .loss = loss, .err = err};
-    size_t loss_op = 0;
+    return backward_append_recompute(program, NULL, loss, parameters, no_grad, NULL, out, err);
+}
+
+int backward_append_recompute(struct program *program, struct unique_name *names, const char *loss,
+                              const struct str_list *parameters, const struct str_list *no_grad,
+                              const struct str_list *checkpoints, struct backward_result *out,
+                              struct err *err)
+{
+    struct pass p = {.program = program,
+                     .block = program_block(program, 0),
+                     .loss = loss,
+                     .err = err,
+                     .names = names};
+    struct op_desc *loss_op = NULL;
     map_init(&p.no_grad);
+    map_init(&p.renamed);
+    map_init(&p.source);
+    map_init(&p.plan.kept);
+    if (checkpoints != NULL && checkpoints->count > 0)
+        p.checkpoints = checkpoints;
     int rc = check_loss(&p, &loss_op);
     if (rc < 0)
         goto done;
@@ -67,21 +99,33 @@ int backward_append(struct program *program, const char *loss, const struct str_
     if (rc < 0)
         goto done;
     find_dead_outputs(&p);
-    rc = make_grad_ops(&p);
+    rc = check_makers(&p);
+    if (rc < 0)
+        goto done;
+    rc = p.checkpoints ? make_recomputed(&p) : make_grad_ops(&p);
     if (rc < 0)
         goto done;
     grad_list_sum_repeated(&p.ops);
+    own_copies(&p);
     drop_dead_ops(&p);
     fill_missing(&p);
     append_all(&p, loss_op, parameters, out);
 done:
+    for (const struct map_entry *e = map_first(&p.renamed); e; e = map_next(e))
+        mem_free(map_value(e));
+    map_deinit(&p.renamed);
+    map_deinit(&p.source);
+    recompute_plan_deinit(&p.plan);
+    mem_free(p.borrowed);
+    grad_list_deinit(&p.copies[0]);
+    grad_list_deinit(&p.copies[1]);
     grad_list_deinit(&p.ops);
     mem_free(p.path);
     map_deinit(&p.no_grad);
     return rc;
 }
 
-static int check_loss(struct pass *p, size_t *out_loss_op)
+static int check_loss(struct pass *p, struct op_desc **out_loss_op)
 {
     const struct var_desc *var = block_var(p->block, p->loss);
     if (var == NULL)
@@ -101,7 +145,7 @@ static int check_loss(struct pass *p, size_t *out_loss_op)
                        "backward: the program already has the gradient of `%s`", p->loss);
     for (size_t i = p->block->ops_count; i-- > 0;) {
         if (op_desc_writes(p->block->ops[i], p->loss)) {
-            *out_loss_op = i;
+            *out_loss_op = p->block->ops[i];
             return 0;
         }
     }
@@ -163,10 +207,10 @@ static int find_path(struct pass *p)
             on_path[i] = true;
         }
     }
-    p->path = mem_must_calloc(p->block->ops_count + 1, sizeof *p->path);
+    p->path = mem_must_calloc(2 * p->block->ops_count + 1, sizeof(struct op_desc *));
     for (size_t i = 0; i < p->block->ops_count; i++)
         if (on_path[i])
-            p->path[p->path_count++] = i;
+            p->path[p->path_count++] = p->block->ops[i];
     mem_free(on_path);
     map_deinit(&needed);
     return rc;
@@ -179,7 +223,7 @@ static void find_dead_outputs(struct pass *p)
     map_init(&live);
     map_set(&live, p->loss, p);
     for (size_t k = p->path_count; k-- > 0;) {
-        const struct op_desc *op = p->block->ops[p->path[k]];
+        const struct op_desc *op = p->path[k];
         for (size_t s = 0; s < op->outputs_count; s++) {
             for (size_t i = 0; i < op->outputs[s].args.count; i++) {
                 const char *name = op->outputs[s].args.items[i];
@@ -259,43 +303,200 @@ static void blank_unwanted(struct pass *p, struct op_desc *grad)
     }
 }
 
-static void set_backward_role(const struct op_desc *forward, struct op_desc *grad)
+static void set_backward_role(const struct pass *p, const struct op_desc *forward,
+                              struct op_desc *grad)
 {
     const struct attr *device = op_desc_attr(forward, "op_device");
-    if (device != NULL)
+    if (device != NULL && p->checkpoints == NULL)
         op_desc_set_attr(grad, device);
     op_desc_set_int(grad, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
 }
 
-static int make_grad_ops(struct pass *p)
+// Can the rules' own makers make gradients of the whole path?
+static int check_makers(struct pass *p)
 {
-    for (size_t k = p->path_count; k-- > 0;) {
-        const struct op_desc *forward = p->block->ops[p->path[k]];
-        const struct op_grad_rule *rule = &op_table_find(forward->type)->grad;
+    for (size_t k = 0; k < p->path_count; k++) {
+        const struct op_grad_rule *rule = &op_table_find(p->path[k]->type)->grad;
         struct op_desc *made[GRAD_OPS_MAX];
-        int count = 0;
-        if (rule->make != NULL) {
-            count = rule->make(forward, made, GRAD_OPS_MAX);
-            if (count < 0)
-                return err_set(p->err, count,
-                               "backward: block 0 op %zu `%s`: its gradient cannot be made",
-                               p->path[k], forward->type);
-            for (int i = 0; i < count; i++)
-                blank_unwanted(p, made[i]);
-        } else {
-            struct op_desc *grad = op_desc_new(rule->type);
-            fill_slots(p, forward, grad, rule->inputs, false);
-            fill_slots(p, forward, grad, rule->outputs, true);
-            for (size_t a = 0; !rule->drop_attrs && a < forward->attrs_count; a++)
-                op_desc_set_attr(grad, &forward->attrs[a]);
-            made[count++] = grad;
-        }
-        for (int i = 0; i < count; i++) {
-            set_backward_role(forward, made[i]);
-            grad_list_insert(&p->ops, p->ops.count, made[i]);
-        }
+        int count = rule->make ? rule->make(p->path[k], made, GRAD_OPS_MAX) : 0;
+        size_t at = 0;
+        while (count < 0 && p->block->ops[at] != p->path[k])
+            at++;
+        if (count < 0)
+            return err_set(p->err, count,
+                           "backward: block 0 op %zu `%s`: its gradient cannot be made", at,
+                           p->path[k]->type);
+        for (int i = 0; i < count; i++)
+            op_desc_free(made[i]);
     }
     return 0;
+}
+
+// The gradient operators of one operator, at the end of the list.
+static int make_grads_of(struct pass *p, const struct op_desc *forward)
+{
+    const struct op_def *def = op_table_find(forward->type);
+    struct op_desc *made[GRAD_OPS_MAX];
+    int count = 0;
+    if (!has_gradient(def))
+        return 0;
+    if (def->grad.make != NULL) {
+        count = def->grad.make(forward, made, GRAD_OPS_MAX);
+        if (count < 0)
+            return err_set(p->err, count, "backward: `%s`: its gradient cannot be made",
+                           forward->type);
+        for (int i = 0; i < count; i++)
+            blank_unwanted(p, made[i]);
+    } else {
+        struct op_desc *grad = op_desc_new(def->grad.type);
+        fill_slots(p, forward, grad, def->grad.inputs, false);
+        fill_slots(p, forward, grad, def->grad.outputs, true);
+        for (size_t a = 0; !def->grad.drop_attrs && a < forward->attrs_count; a++)
+            op_desc_set_attr(grad, &forward->attrs[a]);
+        made[count++] = grad;
+    }
+    for (int i = 0; i < count; i++) {
+        set_backward_role(p, forward, made[i]);
+        grad_list_insert(&p->ops, p->ops.count, made[i]);
+    }
+    return 0;
+}
+
+static int make_grad_ops(struct pass *p)
+{
+    int rc = 0;
+    for (size_t k = p->path_count; rc == 0 && k-- > 0;)
+        rc = make_grads_of(p, p->path[k]);
+    return rc;
+}
+
+// ---- recomputation
+
+// Gradients of operators [begin, end) outside of segments; the first block has copies of them.
+static int make_gap(struct pass *p, size_t begin, size_t end)
+{
+    size_t first = p->ops.count;
+    int rc = 0;
+    for (size_t k = end; rc == 0 && k-- > begin;)
+        rc = make_grads_of(p, p->path[k]);
+    for (size_t i = first; i < p->ops.count; i++) {
+        p->borrowed = mem_must_realloc(p->borrowed, p->copies[0].count + 1);
+        p->borrowed[p->copies[0].count] = true;
+        grad_list_insert(&p->copies[0], p->copies[0].count, p->ops.items[i]);
+    }
+    return rc;
+}
+
+static void rename_args(const struct pass *p, struct op_slot *slots, size_t count)
+{
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < slots[s].args.count; i++) {
+            const char *name = map_get(&p->renamed, slots[s].args.items[i]);
+            if (name == NULL)
+                continue;
+            mem_free(slots[s].args.items[i]);
+            slots[s].args.items[i] = mem_must_strdup(name);
+        }
+}
+
+static void rename_op(const struct pass *p, struct op_desc *op)
+{
+    rename_args(p, op->inputs, op->inputs_count);
+    rename_args(p, op->outputs, op->outputs_count);
+}
+
+static void name_anew(struct pass *p, const struct op_slot *slots, size_t count, size_t number)
+{
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < slots[s].args.count; i++) {
+            const char *name = slots[s].args.items[i];
+            if (map_get(&p->renamed, name) != NULL ||
+                !recompute_plan_renames(&p->plan, p->block, name))
+                continue;
+            char *again = mem_must_printf("%s.subprog_%zu", name, number);
+            map_set(&p->renamed, name, again);
+            map_set(&p->source, again, block_find_var(p->block, name));
+        }
+}
+
+static bool makes_anew(const struct pass *p, const struct op_desc *op)
+{
+    for (size_t s = 0; s < op->outputs_count; s++)
+        for (size_t i = 0; i < op->outputs[s].args.count; i++)
+            if (recompute_plan_renames(&p->plan, p->block, op->outputs[s].args.items[i]))
+                return true;
+    return false;
+}
+
+static struct op_desc *clone_backward(const struct op_desc *op)
+{
+    struct op_desc *copy = op_desc_clone(op);
+    op_desc_set_int(copy, OP_ROLE_ATTR, OP_ROLE_BACKWARD);
+    return copy;
+}
+
+// The segment's forward operators that are needed again, then its gradient operators.
+static int make_segment(struct pass *p, const struct recompute_segment *segment, size_t number)
+{
+    for (size_t k = segment->begin; k < segment->end; k++) {
+        name_anew(p, p->path[k]->inputs, p->path[k]->inputs_count, number);
+        name_anew(p, p->path[k]->outputs, p->path[k]->outputs_count, number);
+    }
+    for (size_t k = segment->begin; k < segment->end; k++) {
+        p->borrowed = mem_must_realloc(p->borrowed, p->copies[0].count + 1);
+        p->borrowed[p->copies[0].count] = false;
+        grad_list_insert(&p->copies[0], p->copies[0].count, clone_backward(p->path[k]));
+        if (!makes_anew(p, p->path[k]))
+            continue;
+        struct op_desc *again = clone_backward(p->path[k]);
+        rename_op(p, again);
+        grad_list_insert(&p->copies[1], p->copies[1].count, op_desc_clone(again));
+        grad_list_insert(&p->ops, p->ops.count, again);
+    }
+    size_t first = p->ops.count;
+    int rc = 0;
+    for (size_t k = segment->end; rc == 0 && k-- > segment->begin;)
+        rc = make_grads_of(p, p->path[k]);
+    for (size_t i = first; i < p->ops.count; i++)
+        rename_op(p, p->ops.items[i]);
+    return rc;
+}
+
+static int make_recomputed(struct pass *p)
+{
+    recompute_seed_dropouts(p->block, p->names, p->path, &p->path_count);
+    recompute_plan_make(p->block, p->path, p->path_count, p->checkpoints, &p->plan);
+    size_t end = p->path_count;
+    int rc = p->plan.count == 0 ? make_gap(p, 0, end) : 0;
+    for (size_t i = p->plan.count; rc == 0 && i-- > 0;) {
+        const struct recompute_segment *segment = &p->plan.segments[i];
+        if (segment->end < end)
+            rc = make_gap(p, segment->end, end);
+        end = segment->begin;
+        if (rc == 0)
+            rc = make_segment(p, segment, p->plan.count - 1 - i);
+    }
+    return rc;
+}
+
+// Repeated gradients have got their names: what the first block shares with the list is copied.
+static void own_copies(struct pass *p)
+{
+    for (size_t i = 0; i < p->copies[0].count; i++)
+        if (p->borrowed[i])
+            p->copies[0].items[i] = clone_backward(p->copies[0].items[i]);
+}
+
+static void append_copies(struct pass *p)
+{
+    int parent = 0;
+    for (size_t b = 0; p->checkpoints && b < 2; b++) {
+        struct block *block = program_append_block(p->program, parent);
+        parent = block->idx;
+        for (size_t i = 0; i < p->copies[b].count; i++)
+            block_append_op(block, p->copies[b].items[i]);
+        p->copies[b].count = 0;
+    }
 }
 
 // ---- pruning
@@ -383,17 +584,23 @@ static void fill_missing(struct pass *p)
 
 // A gradient has the type and shape of what it is the gradient of. Selected rows are inferred by
 // the op.
-static void add_grad_var(struct block *block, const char *name)
+static void add_grad_var(struct pass *p, const char *name)
 {
+    struct block *block = p->block;
     if (str_eq(name, GRAD_LIST_EMPTY) || block_find_var(block, name) != NULL)
         return;
     char *forward = grad_list_forward(name);
-    const struct var_desc *of = block_find_var(block, forward);
+    const struct var_desc *again = map_get(&p->source, name);
+    const struct var_desc *of = again ? again : block_find_var(block, forward);
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
     var->dtype = of ? of->dtype : (int)DTYPE_FP32;
     if (of != NULL)
         var->dims = of->dims;
+    if (again != NULL) {
+        var->has_lod_level = again->has_lod_level;
+        var->lod_level = again->lod_level;
+    }
     block_add_var(block, var);
     mem_free(forward);
 }
@@ -424,7 +631,7 @@ static void append_grad_op(struct pass *p, struct op_desc *op)
     }
     for (size_t s = 0; s < op->outputs_count; s++)
         for (size_t i = 0; i < op->outputs[s].args.count; i++)
-            add_grad_var(p->block, op->outputs[s].args.items[i]);
+            add_grad_var(p, op->outputs[s].args.items[i]);
     block_append_op(p->block, op);
 }
 
@@ -463,10 +670,9 @@ static void tag_pair(struct block *block, const char *param, const char *grad)
     }
 }
 
-static void append_all(struct pass *p, size_t loss_op, const struct str_list *parameters,
+static void append_all(struct pass *p, struct op_desc *loss, const struct str_list *parameters,
                        struct backward_result *out)
 {
-    struct op_desc *loss = p->block->ops[loss_op];
     op_desc_set_int(loss, OP_ROLE_ATTR, OP_ROLE_FORWARD | OP_ROLE_LOSS);
     append_grad_op(p, make_loss_grad(p, loss));
     for (size_t i = 0; i < p->ops.count; i++)
@@ -481,5 +687,6 @@ static void append_all(struct pass *p, size_t loss_op, const struct str_list *pa
         }
         mem_free(grad);
     }
+    append_copies(p);
     program_touch(p->program);
 }

@@ -8,6 +8,7 @@
 
 struct err;
 struct program;
+struct unique_name;
 
 // Parameters and their gradients, pairwise, in the order of parameters. Initialise with {0}.
 struct backward_result {
@@ -23,3 +24,10 @@ void backward_result_deinit(struct backward_result *result);
 // SL_EINVAL for a loss that no op makes. On failure the program is unchanged.
 int backward_append(struct program *program, const char *loss, const struct str_list *parameters,
                     const struct str_list *no_grad, struct backward_result *out, struct err *err);
+// The same with recomputation (RecomputeOptimizer): of the forward results only checkpoints and
+// what several segments need is kept in Fluid's sense; the rest is made anew in front of the
+// gradients. checkpoints: names, may be NULL (none). names makes the names of dropouts' seeds.
+int backward_append_recompute(struct program *program, struct unique_name *names, const char *loss,
+                              const struct str_list *parameters, const struct str_list *no_grad,
+                              const struct str_list *checkpoints, struct backward_result *out,
+                              struct err *err);

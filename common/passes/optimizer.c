@@ -246,7 +246,8 @@ int optimizer_minimize(struct program *main, struct program *startup, struct uni
             str_list_add(&params, var->name);
     }
     struct backward_result pairs = {0};
-    int rc = backward_append(main, loss, &params, no_grad, &pairs, err);
+    int rc = backward_append_recompute(main, names, loss, &params, no_grad, spec->checkpoints,
+                                       &pairs, err);
     if (rc == 0 && pairs.params.count == 0)
         rc =
             err_set(err, SL_EINVAL, "optimizer: loss `%s` depends on no trainable parameter", loss);

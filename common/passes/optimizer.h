@@ -51,6 +51,8 @@ struct optimizer_spec {
     bool centered;
     double l1, l2, lr_power;                // ftrl
     double dpsgd_clip, batch_size, sigma;   // dpsgd
+    // Recompute: forward results between these variables are made anew (backward.h). Borrowed.
+    const struct str_list *checkpoints;
 };
 
 // The defaults of Fluid's constructors.

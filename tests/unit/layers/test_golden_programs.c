@@ -28,6 +28,8 @@ static sl_var *classify(sl_net *net, sl_var *predict, sl_var *label)
     return loss;
 }
 
+static sl_var *first_hidden;   // of the latest mlp
+
 static sl_var *mlp(sl_net *net, int64_t width, int64_t hidden)
 {
     struct sl_fc_options relu = sl_fc_defaults(), softmax = sl_fc_defaults();
@@ -35,7 +37,8 @@ static sl_var *mlp(sl_net *net, int64_t width, int64_t hidden)
     softmax.act = "softmax";
     sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(width));
     sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
-    return classify(net, sl_fc(net, sl_fc(net, img, hidden, &relu), 10, &softmax), label);
+    first_hidden = sl_fc(net, img, hidden, &relu);
+    return classify(net, sl_fc(net, first_hidden, 10, &softmax), label);
 }
 
 static sl_var *small(sl_net *net)
@@ -271,6 +274,14 @@ static void with_lookahead(sl_net *net, sl_var *loss, sl_average **out_average)
     sl_minimize_lookahead(net, sl_sgd(0.1), loss, 0.5, 3);
 }
 
+static void with_recompute(sl_net *net, sl_var *loss, sl_average **out_average)
+{
+    sl_optimizer *optimizer = sl_sgd(0.1);
+    (void)out_average;
+    sl_optimizer_set_checkpoints(optimizer, &first_hidden, 1);
+    sl_minimize(net, optimizer, loss);
+}
+
 #define SCHEDULE(name, rate)                                                                       \
     static void name(sl_net *net, sl_var *loss, sl_average **out_average)                          \
     {                                                                                              \
@@ -338,6 +349,7 @@ static const struct row rows[] = {
     {"digits_model_average", small, with_model_average},
     {"digits_ema", small, with_moving_average},
     {"digits_lookahead", small, with_lookahead},
+    {"digits_recompute", small, with_recompute},
     {"lr_exponential", tiny, lr_exponential},
     {"lr_exponential_stair", tiny, lr_stair},
     {"lr_natural_exp", tiny, lr_natural_exp},
