@@ -18,8 +18,8 @@ struct err;
 
 extern const struct cmd cmd_program_show, cmd_program_check, cmd_program_copy, cmd_program_diff;
 extern const struct cmd cmd_transpile;
-extern const struct cmd cmd_doctor;
-extern const struct cmd cmd_program_dot;
+extern const struct cmd cmd_doctor, cmd_infer;
+extern const struct cmd cmd_program_dot, cmd_program_prune;
 extern const struct cmd cmd_ckpt_ls, cmd_ckpt_show, cmd_ckpt_diff, cmd_ckpt_verify;
 extern const struct cmd cmd_ckpt_convert, cmd_ckpt_slice, cmd_ckpt_zero_auc;
 extern const struct cmd cmd_pull;           // "ckpt pull"

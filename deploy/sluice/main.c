@@ -8,10 +8,12 @@
 #include "deploy/sluice/cmd.h"
 
 static const struct cmd *const commands[] = {
-    &cmd_program_show,  &cmd_program_check, &cmd_program_copy, &cmd_program_diff,
-    &cmd_program_dot,   &cmd_transpile,     &cmd_ckpt_ls,      &cmd_ckpt_show,
-    &cmd_ckpt_diff,     &cmd_ckpt_verify,   &cmd_ckpt_convert, &cmd_ckpt_slice,
-    &cmd_ckpt_zero_auc, &cmd_pull,          &cmd_doctor,       NULL,
+    &cmd_program_show, &cmd_program_check, &cmd_program_copy,
+    &cmd_program_diff, &cmd_program_dot,   &cmd_program_prune,
+    &cmd_transpile,    &cmd_infer,         &cmd_ckpt_ls,
+    &cmd_ckpt_show,    &cmd_ckpt_diff,     &cmd_ckpt_verify,
+    &cmd_ckpt_convert, &cmd_ckpt_slice,    &cmd_ckpt_zero_auc,
+    &cmd_pull,         &cmd_doctor,        NULL,
 };
 
 static void list_commands(FILE *out, const char *group);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sluice ckpt ls | show | diff | convert | slice | zero-auc`, `program dot` and `doctor`."""
+"""`sluice ckpt ls | show | diff | convert | slice | zero-auc`, `infer`, `program dot | prune`, `doctor`."""
 
 import hashlib
 import json
@@ -10,6 +10,9 @@ import struct
 import zipfile
 
 import pytest
+
+import conftest
+import tensors
 
 
 def copy_of(goldens, tmp, case, folder='final'):
@@ -199,10 +202,66 @@ def test_doctor_names_what_is_wrong(cluster, tmp_path):
 
 COMMANDS = ['program show', 'program check', 'program copy', 'program diff', 'program dot',
             'transpile', 'ckpt ls', 'ckpt show', 'ckpt diff', 'ckpt verify', 'ckpt convert',
-            'ckpt slice', 'ckpt zero-auc', 'ckpt pull', 'doctor']
+            'ckpt slice', 'ckpt zero-auc', 'ckpt pull', 'doctor', 'infer', 'program prune']
 
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_help_has_an_example(cluster, command):
     text = ok(cluster, *(command.split() + ['--help']))
     assert '  sluice ' + command in text.split('usage:')[1].split('\n', 1)[1]
+
+
+def infer(cluster, tmp, model, feeds, *flags):
+    """Runs one step; feeds: {name: (dtype, dims, values)}. Returns {target: tensor}."""
+    for name, (dtype, dims, values) in feeds.items():
+        path = tmp / 'feeds' / 'step_000' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors.write(str(path), dtype, dims, values)
+    text = ok(cluster, 'infer', model, '--feed_dir', tmp / 'feeds', '--out', tmp / 'out', *flags)
+    assert 'samples/s' in text
+    return [tensors.read(str(p)) for p in sorted((tmp / 'out' / 'step_000').rglob('*')) if p.is_file()]
+
+
+@pytest.mark.parametrize('case', ['digits_adam', 'lenet_digits_bn', 'word2vec_sparse'])
+def test_infer_gives_what_paddle_gave(cluster, golden, tmp_path, case):
+    folder = golden(case)
+    model = os.path.join(folder, 'inference')
+    with open(os.path.join(folder, 'case.json')) as f:
+        feed_dir = os.path.join(folder, json.load(f)['feed_dir'])
+    shutil.copytree(os.path.join(feed_dir, 'step_000'), str(tmp_path / 'feeds' / 'step_000'))
+    ok(cluster, 'infer', model, '--feed_dir', tmp_path / 'feeds', '--out', tmp_path / 'out')
+    got = [str(p) for p in sorted((tmp_path / 'out' / 'step_000').rglob('*')) if p.is_file()]
+    want = [os.path.join(model, 'expected', n) for n in os.listdir(os.path.join(model, 'expected'))]
+    assert len(got) == len(want) == 1
+    assert tensors.largest_gap(got[0], want[0]) < 1e-5
+
+
+def test_infer_gives_the_known_answer(cluster, tmp_path):
+    model = os.path.join(conftest.shared_folder(), 'data', 'uci_housing_model')
+    if not os.path.isdir(model):
+        conftest.missing(model)
+    row = [0.0137, -0.1136, 0.2553, -0.0692, 0.0582, -0.0727, -0.1583, -0.0584, 0.6283, 0.4919,
+           0.1856, 0.0795, -0.0332]
+    (out,) = infer(cluster, tmp_path, model, {'x': (5, [1, 13], row)})
+    assert list(out.values) == [18.901151657104492]
+
+
+def test_infer_names_the_missing_feed(cluster, golden, tmp_path):
+    tensors.write(str(tmp_path / 'x'), 5, [1], [1.0])
+    (tmp_path / 'feeds' / 'step_000').mkdir(parents=True)
+    shutil.copy(str(tmp_path / 'x'), str(tmp_path / 'feeds' / 'step_000' / 'other'))
+    code, text = cluster.run('sluice', 'infer', os.path.join(golden('digits_adam'), 'inference'),
+                             '--feed_dir', tmp_path / 'feeds', '--out', tmp_path / 'out')
+    assert code == 1 and 'img' in text and not (tmp_path / 'out').exists()
+
+
+def test_prune_is_what_save_inference_model_writes(cluster, golden, tmp_path):
+    main = os.path.join(golden('digits_adam'), 'main.pb')
+    text = ok(cluster, 'program', 'prune', main, tmp_path / 'model', '--feeds', 'img', '--targets',
+              'fc_1.tmp_2')
+    assert 'fc_1.tmp_2 is save_infer_model/scale_0.tmp_0' in text
+    shown = ok(cluster, 'program', 'show', tmp_path / 'model')
+    assert 'adam' not in shown and 'feed' in shown and 'fetch' in shown
+    code, text = cluster.run('sluice', 'program', 'prune', main, tmp_path / 'm2', '--feeds', 'label',
+                             '--targets', 'fc_1.tmp_2')
+    assert code == 1 and 'img' in text
