@@ -31,16 +31,38 @@ sl_average *sl_model_average(sl_net *net, double rate, int64_t min_window, int64
     return judged(net, "model_average", &e, average);
 }
 
-sl_average *sl_exponential_moving_average(sl_net *net, double decay)
+static sl_average *moving(sl_net *net, double decay, const sl_var *thres_steps)
 {
     struct err err = {0};
     if (!layers_ok(net, "exponential_moving_average", NULL, 0))
         return NULL;
     struct expr e = layers_expr(net, OP_ROLE_OPTIMIZE, &err);
     sl_average *average = MEM_NEW(struct layers_average);
-    average_moving(&e, decay, &average->inner);
+    average_moving(&e, decay, thres_steps, &average->inner);
     average_moving_update(&e, &average->inner);
     return judged(net, "exponential_moving_average", &e, average);
+}
+
+sl_average *sl_exponential_moving_average(sl_net *net, double decay)
+{
+    return moving(net, decay, NULL);
+}
+
+sl_average *sl_exponential_moving_average_of(sl_net *net, double decay, const sl_var *thres_steps)
+{
+    return layers_ok(net, "exponential_moving_average", &thres_steps, 1)
+               ? moving(net, decay, thres_steps)
+               : NULL;
+}
+
+sl_var *sl_autoincreased_step_counter(sl_net *net, const char *name, int64_t begin)
+{
+    struct err err = {0};
+    if (!layers_ok(net, "autoincreased_step_counter", NULL, 0))
+        return NULL;
+    struct expr e = layers_expr(net, OP_ROLE_FORWARD, &err);
+    struct var_desc *counter = expr_counter(&e, name ? name : "@STEP_COUNTER@", begin);
+    return layers_judge(net, "autoincreased_step_counter", &e) ? counter : NULL;
 }
 
 void sl_average_free(sl_average *average)

@@ -140,9 +140,44 @@ static void apply_moving(struct expr *e, struct expr *apply, const struct var_de
     expr_assign(apply, mean, param);
 }
 
-void average_moving(struct expr *e, double decay, struct average *out)
+// As a learning-rate schedule: the decay is computed anew in every step.
+static void schedule_decay(struct expr *outer, double decay, const struct var_desc *steps,
+                           const struct var_desc *out)
 {
-    expr_global(e, MOVING_DECAY, &one_element, DTYPE_FP32, decay, false, "");
+    struct expr e = *outer;
+    struct expr_switch s = {0};
+    e.role = OP_ROLE_LR_SCHED;
+    if (steps->dtype != DTYPE_FP32)   // 1.8.5 would divide whole numbers
+        steps = expr_cast(&e, steps, DTYPE_FP32);
+    struct var_desc *above = expr_scale(&e, steps, 1.0, 1.0);
+    struct var_desc *now =
+        expr_math(&e, "elementwise_div", above, expr_scale(&e, steps, 1.0, 10.0));
+    struct var_desc *most = expr_number(&e, decay, DTYPE_FP32);
+    expr_case(&e, &s, expr_math(&e, "less_than", now, most));
+    expr_assign(&e, now, out);
+    expr_case_end(&e, &s);
+    expr_default(&e, &s);
+    if (e.rc == 0) {
+        const float value = (float)decay;
+        const int64_t shape = 1;
+        struct op_desc *op = op_desc_new("assign_value");
+        op_desc_add_output(op, "Out", out->name);
+        op_desc_set_ints(op, "shape", &shape, 1);
+        op_desc_set_int(op, "dtype", DTYPE_FP32);
+        op_desc_set_floats(op, "fp32_values", &value, 1);
+        expr_append(&e, op);
+    }
+    expr_case_end(&e, &s);
+    outer->rc = e.rc;
+}
+
+void average_moving(struct expr *e, double decay, const struct var_desc *thres_steps,
+                    struct average *out)
+{
+    struct var_desc *rate =
+        expr_global(e, MOVING_DECAY, &one_element, DTYPE_FP32, decay, false, "");
+    if (thres_steps != NULL && e->rc == 0)
+        schedule_decay(e, decay, thres_steps, rate);
     list_params(e, "ema_tmp", out);
     size_t count = out->params.count;
     for (size_t i = 0; i < count && e->rc == 0; i++) {

@@ -10,6 +10,7 @@
 
 struct expr;
 struct program;
+struct var_desc;
 
 // Initialise with {0}. Programs are owned.
 struct average {
@@ -23,6 +24,8 @@ void average_deinit(struct average *average);
 void average_model(struct expr *e, double rate, int64_t min_window, int64_t max_window,
                    struct average *out);
 // ExponentialMovingAverage: first makes the variables and both programs; then, behind the updates,
-// average_moving_update appends what moves the averages.
-void average_moving(struct expr *e, double decay, struct average *out);
+// average_moving_update appends what moves the averages. With thres_steps (a number of steps; NULL:
+// none) the decay is the smaller of decay and (thres_steps + 1) / (thres_steps + 10).
+void average_moving(struct expr *e, double decay, const struct var_desc *thres_steps,
+                    struct average *out);
 void average_moving_update(struct expr *e, const struct average *average);

@@ -137,11 +137,45 @@ static void test_average_moving(void **state)
     check("digits_ema", true);
 }
 
+// A parameter that never changes (rate 0): its average is 1 - d_1 d_2 ... of it, with the decays
+// d_t = min(0.5, (t + 1) / (t + 10)).
+static void test_average_moving_begins_fast(void **state)
+{
+    (void)state;
+    struct sl_error err = {0};
+    struct trained t = {.main = sl_program_new(), .startup = sl_program_new()};
+    sl_net *net = sl_net_new(t.main, t.startup);
+    sl_var *x = sl_fill_constant(net, SL_SHAPE(2, 3), SL_FP32, 1.0);
+    sl_var *loss = sl_mean(net, sl_fc(net, x, 1, NULL));
+    sl_minimize(net, sl_sgd(0.0), loss);
+    sl_var *steps = sl_autoincreased_step_counter(net, NULL, 1);
+    t.average = sl_exponential_moving_average_of(net, 0.5, steps);
+    if (sl_net_error(net, &err) < 0)
+        fail_msg("%s", err.text);
+    sl_net_free(net);
+    t.exe = sl_executor_new(SL_CPU);
+    if (sl_run(t.exe, t.startup, NULL, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    double left = 1.0;
+    for (int step = 1; step <= 12; step++) {
+        struct sl_tensor param, mean;
+        if (sl_run(t.exe, t.main, NULL, NULL, &err) < 0 ||
+            sl_scope_get(t.exe, "fc_0.w_0", &param, &err) < 0 ||
+            sl_scope_get(t.exe, "fc_0.w_0_ema_0", &mean, &err) < 0)
+            fail_msg("%s", err.text);
+        left *= fmin(0.5, (step + 1.0) / (step + 10.0));
+        double want = (1.0 - left) * (double)((const float *)param.data)[0];
+        assert_true(fabs((double)((const float *)mean.data)[0] - want) <= 1e-6 * fabs(want));
+    }
+    release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_average_of_the_last_steps),
         cmocka_unit_test(test_average_moving),
+        cmocka_unit_test(test_average_moving_begins_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
