@@ -95,8 +95,8 @@ void ckpt_want_deinit(struct ckpt_wants *wants)
         variable_deinit(&want->fresh);
     }
     mem_free(wants->items);
-    mem_free(wants->within[0]);
-    mem_free(wants->within[1]);
+    for (size_t i = 0; i < sizeof wants->within / sizeof *wants->within; i++)
+        mem_free(wants->within[i]);
     map_deinit(&wants->known);
     memset(wants, 0, sizeof *wants);
 }
@@ -155,6 +155,7 @@ int ckpt_want_check(struct ckpt_wants *wants, const struct ckpt_folder *folder,
     if (options->pickle) {
         wants->within[0] = mem_must_printf("%s.pdparams", options->pickle);
         wants->within[1] = mem_must_printf("%s.pdopt", options->pickle);
+        wants->within[2] = mem_must_printf("%s.pdmodel", options->pickle);
         for (size_t i = 0; i < wants->count; i++) {
             bool param = options->params && str_list_has(options->params, wants->items[i].name);
             wants->items[i].within = wants->within[param ? 0 : 1];
@@ -588,8 +589,10 @@ static bool fits(struct ckpt_want *want, int dtype, const struct dims *dims)
 
 static bool is_within(const struct ckpt_wants *wants, const char *name)
 {
-    return (wants->within[0] && str_eq(name, wants->within[0])) ||
-           (wants->within[1] && str_eq(name, wants->within[1]));
+    for (size_t i = 0; i < sizeof wants->within / sizeof *wants->within; i++)
+        if (wants->within[i] && str_eq(name, wants->within[i]))
+            return true;
+    return false;
 }
 
 static bool dims_fit(const struct dims *want, const struct dims *have)

@@ -46,7 +46,7 @@ struct ckpt_wants {
     size_t count, cap;
     struct map known;   // files that belong to a variable of the whole job
     bool on_server;
-    char *within[2];   // combined or pickled files, which wants point at
+    char *within[3];   // combined or pickled files, which wants point at; the last: .pdmodel
 };
 
 // A folder that is being read.
