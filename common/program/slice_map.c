@@ -137,7 +137,7 @@ void slice_map_format(const struct slice_map *map, struct buf *out)
         else
             buf_printf(out, "-");
         buf_printf(out, " %d %s %s\n", (int)var->dtype, dims_format(&var->dims, text),
-                   var->replicated ? "replicated" : "cut");
+                   var->replicated ? "replicated" : var->sparse ? "sparse" : "cut");
         for (size_t k = 0; k < var->slices_count; k++) {
             const struct slice *slice = &var->slices[k];
             buf_printf(out, "slice %d %" PRId64 " %" PRId64 " ", slice->server, slice->row,
@@ -197,6 +197,7 @@ void slice_map_copy(struct slice_map *dst, const struct slice_map *src)
         struct slice_var *to =
             slice_map_add(dst, from->name, from->role, from->param, from->dtype, &from->dims);
         to->replicated = from->replicated;
+        to->sparse = from->sparse;
         for (size_t k = 0; k < from->slices_count; k++)
             slice_var_add(to, from->slices[k].server, from->slices[k].row, from->slices[k].rows,
                           from->slices[k].name);
@@ -228,6 +229,11 @@ static int check_var(const struct slice_map *map, const struct slice_var *var, s
                        var->name);
     if (!var->slices_count)
         return err_set(err, SL_EINVAL, "slice map: variable %s is on no server", var->name);
+    if (var->sparse && (var->replicated || !var->dims.rank ||
+                        (var->role != SLICE_PARAM && var->role != SLICE_GRAD)))
+        return err_set(err, SL_EINVAL,
+                       "slice map: variable %s is sparse, but no parameter or gradient cut by rows",
+                       var->name);
     for (size_t k = 0; k < var->slices_count; k++) {
         const struct slice *slice = &var->slices[k];
         if (slice->server < 0 || slice->server >= map->servers)
@@ -337,13 +343,14 @@ static int parse_var(struct slice_map *map, char **words, struct slice_var **cur
     int dtype, role = 0, rc = SL_EFORMAT;
     while (role < ROLES && strcmp(words[0], role_names[role]))
         role++;
-    bool replicated = !strcmp(words[5], "replicated");
+    bool replicated = !strcmp(words[5], "replicated"), sparse = !strcmp(words[5], "sparse");
     bool owned = strcmp(words[2], "-") != 0;
     if (role < ROLES && take_name(words[1], &name) && (!owned || take_name(words[2], &param)) &&
         take_int(words[3], INT32_MAX, &dtype) && take_dims(words[4], &dims) &&
-        (replicated || !strcmp(words[5], "cut"))) {
+        (replicated || sparse || !strcmp(words[5], "cut"))) {
         *current = slice_map_add(map, name, (enum slice_role)role, param, (enum dtype)dtype, &dims);
         (*current)->replicated = replicated;
+        (*current)->sparse = sparse;
         rc = 0;
     }
     mem_free(name);

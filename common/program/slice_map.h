@@ -64,7 +64,7 @@ struct slice_var *slice_map_add(struct slice_map *map, const char *name, enum sl
                                 const char *param, enum dtype dtype, const struct dims *dims);
 void slice_var_add(struct slice_var *var, int server, int64_t row, int64_t rows, const char *name);
 // Sorts and checks: rows cover each variable exactly once (or all slices whole), servers in range,
-// names unique on a server.
+// names unique on a server; only parameters and gradients that are cut by rows are sparse.
 int slice_map_finish(struct slice_map *map, struct err *err);
 const struct slice_var *slice_map_find(const struct slice_map *map, const char *name);
 // The slice called name on server, with its variable; NULL when there is none.

@@ -16,6 +16,7 @@
 struct comm;
 struct err;
 struct op_def;
+struct selected_rows;
 struct slice_map;
 struct tensor;
 
@@ -64,6 +65,12 @@ uint64_t comm_step(const struct comm *comm);   // the step that is being made: 0
 // Queues the gradient of a slice (dense, the slice's shape). Blocks only while the bounded queue is
 // full. SL_EINVAL for an unknown name or another shape.
 int comm_push(struct comm *comm, const char *name, const struct tensor *tensor, struct err *err);
+// The same for a gradient that travels as rows (slice_map's sparse), whose indices count from the
+// slice's first row: in any order, those that occur twice are added in order of occurrence. What is
+// sent is a copy, which the comm keeps: rows may change after the call. A trainer whose batch
+// touches nothing of a slice pushes no rows, but it pushes. SL_ELIMIT above LIMIT_ROWS_BYTES.
+int comm_push_rows(struct comm *comm, const char *name, const struct selected_rows *rows,
+                   struct err *err);
 // All gradients of this step have been pushed. Returns at once when the program has shown (by its
 // previous step) that a fetch barrier follows; waits for the commit otherwise.
 int comm_send_barrier(struct comm *comm, struct err *err);
@@ -73,6 +80,18 @@ int comm_pull(struct comm *comm, const char *name, struct tensor *tensor, struct
 // Waits until every server has committed the step and every pull has arrived; the step counter
 // goes on when there was a send barrier.
 int comm_fetch_barrier(struct comm *comm, struct err *err);
+
+// Rows of a variable, wherever its slices lie.
+struct comm_rows {
+    const char *var;      // the full variable's name in the slice_map; role PARAM or STATE
+    const int64_t *ids;   // its rows, strictly ascending
+    size_t count;         // 0 is fine
+    void *out;            // count * row bytes, in the order of ids
+};
+// Reads rows of any number of variables in one round trip to all servers at once: the value after
+// this step when a send barrier went before, else the current one; a reader's pinned version.
+// Blocks. SL_EINVAL: no such variable, ids that are not ascending or not within it.
+int comm_lookup(struct comm *comm, const struct comm_rows *wants, size_t count, struct err *err);
 
 // ---- reading state (saves by trainer 0, `sluice ckpt pull`): parameters and optimizer state.
 // Pins one common version on all servers: what is read until comm_unpin belongs to it even while
@@ -102,5 +121,5 @@ struct comm_stats {
 };
 void comm_stats(const struct comm *comm, struct comm_stats *out);
 
-// send, recv, send_barrier, fetch_barrier: give {op_comm_table, comm} to an executor as plan_host.
+// send, recv, send_barrier, fetch_barrier, distributed_lookup_table: give {op_comm_table, comm} to an executor as plan_host.
 extern const struct op_def *const op_comm_table[];

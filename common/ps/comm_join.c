@@ -63,6 +63,7 @@ int comm_join_inventory(struct comm_link *link, const struct frame *header,
             var = slice_map_add(map, from->name, (enum slice_role)from->role,
                                 from->param[0] ? from->param : NULL, from->dtype, &from->dims);
             var->replicated = from->replicated;
+            var->sparse = from->sparse;
         } else if (!var || !str_eq(var->name, from->name) ||
                    from->slices_first != var->slices_count) {
             return err_set(err, SL_EFORMAT, "inventory: slices of %s do not fit together",

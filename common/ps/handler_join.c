@@ -180,6 +180,7 @@ int handler_join_inventory(struct handler_client *client, const struct frame *he
                 .dtype = var->dtype,
                 .dims = var->dims,
                 .replicated = var->replicated,
+                .sparse = var->sparse,
                 .slices_total = (uint32_t)var->slices_count,
                 .slices_first = (uint32_t)first,
                 .slices = slices,

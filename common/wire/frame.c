@@ -121,6 +121,12 @@ bool frame_type_is_raw(enum frame_type type)
     }
 }
 
+bool frame_may_be_empty(const struct frame *header)
+{
+    return header->type == FRAME_PUSH && (header->flags & FRAME_SPARSE) && header->request == 0 &&
+           header->offset == 0;
+}
+
 const char *frame_type_name(int type)
 {
     switch (type) {
@@ -173,7 +179,8 @@ static int check_fields(struct frame *header, int type, unsigned flags, struct e
                        frame_type_name(type), flags, FRAME_FLAGS_ALL);
     bool raw = frame_type_is_raw(header->type);
     uint32_t most = raw ? LIMIT_FRAME_BODY_BYTES : LIMIT_ENVELOPE_BYTES;
-    if (header->body_bytes > most || (raw && header->body_bytes == 0))
+    bool hollow = raw && header->body_bytes == 0 && !frame_may_be_empty(header);
+    if (header->body_bytes > most || hollow)
         return err_set(err, SL_ELIMIT,
                        "frame header: body of %s has %" PRIu32 " bytes, allowed are %d..%" PRIu32,
                        frame_type_name(type), header->body_bytes, raw ? 1 : 0, most);

@@ -41,7 +41,8 @@ struct err;
     X(FRAME_PINNED, 21, false, "pinned")                                                           \
     X(FRAME_UNPIN, 22, false, "unpin")                                                             \
     X(FRAME_GOODBYE, 23, false, "goodbye")                                                         \
-    X(FRAME_FATAL, 24, false, "fatal")
+    X(FRAME_FATAL, 24, false, "fatal")                                                             \
+    X(FRAME_LOOKUP, 25, true, "lookup")
 
 enum frame_type {
 #define X(name, number, raw, text) name = number,
@@ -56,7 +57,7 @@ enum frame_type {
 
 enum frame_flag {
     FRAME_LAST = 1,       // PUSH, DATA: the slice's (range's) last chunk; pages: the last page
-    FRAME_SPARSE = 2,     // PUSH, DATA: the body is part of a SelectedRows value (reserved)
+    FRAME_SPARSE = 2,     // PUSH: the body is part of selected rows, of which request says how many
     FRAME_RESENT = 4,     // PUSH: sent again
     FRAME_FLAGS_ALL = 7,  // any other bit is refused
 };
@@ -68,10 +69,12 @@ struct frame {
     uint32_t body_bytes;        // <= LIMIT_FRAME_BODY_BYTES; envelopes <= LIMIT_ENVELOPE_BYTES
     uint32_t variable;          // index in the sorted slice_map
     uint32_t slice;             // index in the variable
-    uint32_t request;           // chosen by the asker, repeated in every answer (PULL -> DATA)
+    uint32_t request;           // chosen by the asker, repeated in every answer (PULL -> DATA);
+                                // PUSH with FRAME_SPARSE: rows of the slice's gradient
     uint64_t step;              // PUSH, barriers, COMMIT_STEP: step; DATA, COMMITTED, PULL: version
     uint64_t incarnation;       // of the trainer that sends, or that is answered
-    uint64_t offset;            // byte offset of the chunk in the slice
+    uint64_t offset;            // of the chunk: in the slice, in its gradient's rows, in what a
+                                // lookup found
     uint64_t body_hash;         // checksum_of(body); set by the sending session
 };
 
@@ -84,7 +87,9 @@ int frame_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame *out, struct
 // What the first bytes say, as soon as they cannot be ours: SL_EFORMAT with a text; 0 = fine
 // so far.
 int frame_sniff(const uint8_t *bytes, size_t count, struct err *err);
-bool frame_type_is_raw(enum frame_type type);       // PUSH, DATA
+bool frame_type_is_raw(enum frame_type type);       // PUSH, DATA, LOOKUP
+// May a raw body be empty? Only that of no rows: PUSH with FRAME_SPARSE and request 0.
+bool frame_may_be_empty(const struct frame *header);
 const char *frame_type_name(int type);              // "push"; "unknown type"
 // "push step 7 variable 3 slice 0 offset 1048576 (65536 bytes)" for messages; returns text.
 #define FRAME_TEXT_MAX 192

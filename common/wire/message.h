@@ -133,7 +133,7 @@ struct message_inventory_var {
     const char *param;                   // "" when none
     enum dtype dtype;
     struct dims dims;                    // full shape
-    bool replicated;
+    bool replicated, sparse;
     uint32_t slices_total, slices_first;
     struct message_inventory_slice *slices;
     size_t slices_count;

@@ -204,6 +204,7 @@ static int pack_inventory_var(const struct message_inventory_var *in, struct mes
     out->dims = (int64_t *)(uintptr_t)in->dims.d;
     out->n_dims = (size_t)in->dims.rank;
     out->replicated = in->replicated;
+    out->sparse = in->sparse;
     out->slices_total = in->slices_total;
     out->slices_first = in->slices_first;
     void **items = NULL;

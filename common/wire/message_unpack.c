@@ -321,6 +321,7 @@ static int unpack_inventory(struct unpack *u, const PsWire__Inventory *pb,
         vars[i].index = var->index;
         vars[i].role = var->role;
         vars[i].replicated = var->replicated != 0;
+        vars[i].sparse = var->sparse != 0;
     }
     out->server_index = pb->server_index;
     out->servers = pb->servers;

@@ -27,6 +27,7 @@ static struct slice_var *begin(struct slice_map *map, const struct dims *dims)
 static void sample(struct slice_map *map)
 {
     struct slice_var *w = begin(map, &tall);
+    w->sparse = true;
     slice_var_add(w, 1, 5, 5, "w.block1");
     slice_var_add(w, 0, 0, 5, "w.block0");
     struct slice_var *grad = slice_map_add(map, "w@GRAD", SLICE_GRAD, "w", DTYPE_FP32, &tall);
@@ -85,6 +86,9 @@ static void test_slice_map_text_round_trip(void **state)
     copy.vars[3]->slices[0].server = 1;
     assert_true(slice_map_hash(&map) != slice_map_hash(&copy));
     assert_string_equal(again.vars[0]->param, "-");
+    assert_true(again.vars[3]->sparse && copy.vars[3]->sparse && !again.vars[4]->sparse);
+    again.vars[3]->sparse = false;
+    assert_true(slice_map_hash(&map) != slice_map_hash(&again));
     slice_map_deinit(&map);
     slice_map_deinit(&copy);
     slice_map_deinit(&again);
@@ -158,6 +162,27 @@ static void test_slice_map_refuses_gaps_and_overlaps(void **state)
             (const struct slice_row[]){{0, 0, 1}}, "no valid shape");
 }
 
+static void test_slice_map_refuses_what_cannot_be_sparse(void **state)
+{
+    (void)state;
+    static const enum slice_role roles[] = {SLICE_PARAM, SLICE_GRAD, SLICE_STATE, SLICE_TRAINER};
+    for (int i = 0; i < 12; i++) {
+        struct slice_map map;
+        struct err err = {0};
+        bool whole = i % 3 == 1, flat = i % 3 == 2;
+        struct slice_var *var = begin(&map, flat ? &(const struct dims){.rank = 0} : &tall);
+        var->role = roles[i / 3];
+        var->sparse = true;
+        var->replicated = whole;
+        slice_var_add(var, 0, 0, flat ? 1 : 10, "w");
+        bool good = i / 3 < 2 && i % 3 == 0;
+        assert_int_equal(slice_map_finish(&map, &err), good ? 0 : SL_EINVAL);
+        if (!good)
+            assert_non_null(strstr(err.text, "w is sparse"));
+        slice_map_deinit(&map);
+    }
+}
+
 static void test_slice_map_refuses_double_names(void **state)
 {
     (void)state;
@@ -183,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_slice_map_text_round_trip),
         cmocka_unit_test(test_slice_map_text_survives_every_corruption),
         cmocka_unit_test(test_slice_map_refuses_gaps_and_overlaps),
+        cmocka_unit_test(test_slice_map_refuses_what_cannot_be_sparse),
         cmocka_unit_test(test_slice_map_refuses_double_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

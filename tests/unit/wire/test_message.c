@@ -88,6 +88,7 @@ static void test_message_keeps_the_values(void **state)
             assert_int_equal(var->dims.d[1], 200);
             assert_int_equal(var->slices[1].rows, 384);
             assert_string_equal(var->slices[1].name, "fc_0.w_0.block1");
+            assert_true(var->sparse && !out.inventory.vars[1].sparse);
             assert_true(out.inventory.vars[1].replicated);
         }
         buf_deinit(&body);
