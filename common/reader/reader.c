@@ -65,6 +65,7 @@ static void wait_filled(struct reader *reader);
 static void forget_queued(struct reader *reader);
 static int begin(struct reader *reader, const struct reader_options *options, const char *uri,
                  struct err *err);
+static int too_few(const struct reader *reader, const char *uri, struct err *err);
 
 int reader_open(const char *uri, const struct reader_options *options, struct reader **out,
                 struct err *err)
@@ -260,12 +261,7 @@ static int begin(struct reader *reader, const struct reader_options *options, co
     reader->position.sample = reader->items.first;
     reader->ahead = reader->position;
     if (reader_steps(reader) < 1)
-        return err_set(
-            err, SL_EINVAL,
-            "data %s: %lld samples are not enough for one step of %lld trainers with batches "
-            "of %lld (--drop_last false keeps an incomplete step)",
-            uri, (long long)reader->items.samples, (long long)reader->trainers,
-            (long long)reader->batch);
+        return too_few(reader, uri, err);
     reader->turns_count = (size_t)options->prefetch + 1;
     reader->turns = mem_must_calloc(reader->turns_count, sizeof *reader->turns);
     for (size_t i = 0; i < reader->turns_count; i++) {
@@ -275,6 +271,17 @@ static int begin(struct reader *reader, const struct reader_options *options, co
     if (options->prefetch)
         reader->worker = workers_new(1);
     return 0;
+}
+
+static int too_few(const struct reader *reader, const char *uri, struct err *err)
+{
+    const struct str_list *notes = &reader->items.notes;
+    return err_set(
+        err, SL_EINVAL,
+        "data %s: %lld samples are not enough for one step of %lld trainers with batches "
+        "of %lld (--drop_last false keeps an incomplete step)%s%s",
+        uri, (long long)reader->items.samples, (long long)reader->trainers,
+        (long long)reader->batch, notes->count ? "; " : "", notes->count ? notes->items[0] : "");
 }
 
 // ---- the order of an epoch

@@ -63,7 +63,7 @@ extern const struct reader_format multislot_format;
 extern const struct reader_format criteo_format;
 extern const struct reader_format feasign_format;
 extern const struct reader_format tokens_format;
-extern const struct reader_format npy_format;
+extern const struct reader_format npy_files_format;
 extern const struct reader_format cifar_format;
 
 // Adds a field of dims (of a sample, or of a row of a sequence); the name is copied.

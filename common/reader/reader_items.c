@@ -16,7 +16,7 @@
 
 // In the order in which files are looked at; multislot and tokens are only taken by name.
 static const struct reader_format *const formats[] = {
-    &feed_dir_format, &idx_format,     &cifar_format,     &npy_format,   &criteo_format,
+    &feed_dir_format, &idx_format,     &cifar_format,     &npy_files_format, &criteo_format,
     &feasign_format,  &housing_format, &multislot_format, &tokens_format};
 #define FORMATS (sizeof formats / sizeof *formats)
 

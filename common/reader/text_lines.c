@@ -335,7 +335,7 @@ static int fill_window(struct text_lines *lines, uint64_t offset, size_t bytes, 
     if (got < 0)
         return err_set(err, SL_EIO, "%s: offset %llu: %s", lines->path, (unsigned long long)offset,
                        strerror(errno));
-    if (got == 0)
+    if ((size_t)got < bytes && offset + (uint64_t)got < lines->file.bytes)
         return err_set(err, SL_EIO, "%s: offset %llu: the file became shorter while it was read",
                        lines->path, (unsigned long long)offset);
     lines->window_at = offset;

@@ -37,3 +37,41 @@ static inline const struct tensor *feed(const struct reader *reader, const char 
     fail_msg("no feed %s", name);
     return NULL;
 }
+
+// Options for text in the file's order, in batches of batch.
+static inline struct reader_options text_options(int64_t batch)
+{
+    return (struct reader_options){.batch_size = batch, .ordered = true, .keep_last = true};
+}
+
+// Opens a path or fails the test.
+static inline struct reader *open_text(const char *uri, const struct reader_options *options)
+{
+    struct reader *reader = NULL;
+    struct err err = {0};
+    if (reader_open(uri, options, &reader, &err))
+        fail_msg("%s", err.text);
+    return reader;
+}
+
+static inline void next_batch(struct reader *reader)
+{
+    struct err err = {0};
+    if (reader_next(reader, &err) != 1)
+        fail_msg("no batch: %s", err.text);
+}
+
+// Opening, or the first pass, ends in an error that says it.
+static inline void refuses(const char *uri, const struct reader_options *options, const char *says)
+{
+    struct reader *reader = NULL;
+    struct err err = {0};
+    int rc = reader_open(uri, options, &reader, &err);
+    for (int more = rc == 0; more > 0;)
+        rc = more = reader_next(reader, &err);
+    reader_free(reader);
+    if (rc >= 0)
+        fail_msg("%s is taken; wanted: %s", uri, says);
+    if (!strstr(err.text, says))
+        fail_msg("`%s` does not say `%s`", err.text, says);
+}
