@@ -9,9 +9,9 @@
 // others in scopes of this entry, copied from there when the entry is made. So what is saved is
 // worker 0's, as in Fluid.
 //
-// Threads: the caller's is worker 0, the pool has the others. A stage hands each of them one job
-// and waits for all, so between stages only the caller touches anything; within a stage nobody
-// writes what another touches. Nothing is allocated once shapes stay.
+// Threads: a team, whose member 0 is the caller. A stage gives each worker one job and waits for
+// all, so between stages only the caller touches anything; within a stage nobody writes what
+// another touches. Nothing is allocated once shapes stay.
 
 #include "common/exec/parallel_executor.h"
 
@@ -21,7 +21,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
-#include "common/base/workers.h"
+#include "common/base/team.h"
 #include "common/exec/parallel_cut.h"
 #include "common/exec/parallel_split.h"
 #include "common/exec/parallel_sum.h"
@@ -30,6 +30,7 @@
 #include "common/program/program.h"
 
 #define ENTRIES_MAX 16
+#define WORTH_A_THREAD 32768   // elements: waking a thread costs about as much as writing these
 #define LOSS_GRADIENT_ROLE (OP_ROLE_BACKWARD | OP_ROLE_LOSS)
 
 struct feed_slot {
@@ -78,7 +79,7 @@ struct parallel_executor {
     struct plan_host *hosts;
     size_t hosts_count;
     int workers;
-    struct workers *pool;
+    struct team *team;
     struct entry *entries[ENTRIES_MAX];
     size_t entries_count;
     uint64_t runs;
@@ -104,7 +105,7 @@ struct parallel_executor *parallel_executor_new(struct scope *scope, const struc
         memcpy(exe->hosts, hosts, hosts_count * sizeof *hosts);
     exe->hosts_count = hosts_count;
     exe->workers = workers;
-    exe->pool = workers_new(workers - 1);
+    exe->team = team_new(workers);
     return exe;
 }
 
@@ -114,7 +115,7 @@ void parallel_executor_free(struct parallel_executor *exe)
         return;
     for (size_t i = 0; i < exe->entries_count; i++)
         free_entry(exe->entries[i]);
-    workers_free(exe->pool);
+    team_free(exe->team);
     mem_free(exe->hosts);
     mem_free(exe);
 }
@@ -435,25 +436,33 @@ static int sum_all(struct worker *worker)
     return rc;
 }
 
-static void run_job(void *arg)
+static void run_job(void *arg, int member)
 {
-    struct worker *worker = arg;
-    const struct entry *entry = worker->entry;
+    struct entry *entry = arg;
+    struct worker *worker = &entry->workers[member];
+    worker->rc = 0;
     worker->err = (struct err){0};
     if (worker->stage->kind == PARALLEL_SUM) {
         worker->rc = sum_all(worker);
         return;
     }
     struct plan *plan = worker->plans[worker->stage - entry->split.stages];
-    worker->rc = plan != NULL ? plan_run(plan, &worker->err) : 0;
+    if (plan != NULL)
+        worker->rc = plan_run(plan, &worker->err);
 }
 
-// The caller's own part runs on the caller's thread. Of several errors the lowest worker's counts.
-static int join_jobs(struct entry *entry, struct err *err)
+// Runs a stage's jobs; those of a small stage on the caller's thread. Of several errors the lowest
+// worker's counts.
+static int run_jobs(struct entry *entry, const struct parallel_stage *stage, struct err *err)
 {
-    bool workers_differ = entry->workers[0].stage->kind != PARALLEL_ONCE;
-    run_job(&entry->workers[0]);
-    workers_wait(entry->exe->pool);
+    bool workers_differ = stage->kind != PARALLEL_ONCE;
+    for (int w = 0; w < entry->exe->workers; w++)
+        entry->workers[w].stage = stage;
+    if (stage->kind == PARALLEL_WORKERS || stage->elements >= WORTH_A_THREAD)
+        team_run(entry->exe->team, run_job, entry);
+    else
+        for (int w = 0; w < entry->exe->workers; w++)
+            run_job(entry, w);
     for (int w = 0; w < entry->exe->workers; w++) {
         struct worker *worker = &entry->workers[w];
         if (worker->rc >= 0)
@@ -489,16 +498,7 @@ static int run_stage(struct entry *entry, const struct parallel_stage *stage, st
                 err_prefix(err, "worker %d of %d", w, entry->exe->workers);
         return rc;
     }
-    if (rc < 0)
-        return rc;
-    for (int w = 0; w < entry->exe->workers; w++) {
-        struct worker *worker = &entry->workers[w];
-        worker->stage = stage;
-        worker->rc = 0;
-        if (w > 0 && (stage->kind == PARALLEL_SUM || worker->plans[s] != NULL))
-            workers_submit(entry->exe->pool, run_job, NULL, worker);
-    }
-    return join_jobs(entry, err);
+    return rc < 0 ? rc : run_jobs(entry, stage, err);
 }
 
 // ---- fetching

@@ -516,16 +516,20 @@ static int compare_costs(const void *x, const void *y)
     return a->root < b->root ? -1 : a->root > b->root;
 }
 
+static double elements_of(const struct analysis *a, const char *name)
+{
+    const struct var_desc *desc = block_find_var(a->block, name);
+    double count = desc != NULL;
+    for (int i = 0; desc != NULL && i < desc->dims.rank; i++)
+        count *= desc->dims.d[i] > 0 ? (double)desc->dims.d[i] : 1;
+    return count;
+}
+
 static double elements_written(const struct analysis *a, const struct use *use)
 {
     double sum = 1;
-    for (size_t k = 0; k < use->writes.count; k++) {
-        const struct var_desc *desc = block_find_var(a->block, use->writes.items[k]);
-        double count = desc != NULL;
-        for (int i = 0; desc != NULL && i < desc->dims.rank; i++)
-            count *= desc->dims.d[i] > 0 ? (double)desc->dims.d[i] : 1;
-        sum += count;
-    }
+    for (size_t k = 0; k < use->writes.count; k++)
+        sum += elements_of(a, use->writes.items[k]);
     return sum;
 }
 
@@ -552,6 +556,7 @@ static void deal_parts(struct analysis *a, struct parallel_stage *stage)
             if (loads[p] < loads[best])
                 best = p;
         loads[best] += costs[r].cost;
+        stage->elements += costs[r].cost;
         part_of[costs[r].root] = best;
     }
     for (size_t n = 0; n < stage->count; n++)
@@ -588,6 +593,8 @@ static void make_stages(struct analysis *a)
         stage->count = by_level[level].count;
         if (stage->kind == PARALLEL_ONCE)
             deal_parts(a, stage);
+        for (size_t n = 0; n < stage->count && stage->kind == PARALLEL_SUM; n++)
+            stage->elements += elements_of(a, split->sums[stage->items[n]].name);
     }
     mem_free(by_level);
 }

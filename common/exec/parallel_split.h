@@ -22,6 +22,8 @@ struct parallel_stage {
     size_t *items;   // ops of block 0 in program order; SUM: indices of sums
     int *parts;      // ONCE: which of the parts that may run at once the op belongs to; else NULL
     size_t count, cap;
+    double
+        elements;   // that ONCE and SUM write, as far as the program tells: is it worth a thread?
 };
 
 struct parallel_sum {
