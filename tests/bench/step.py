@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time of one training step, beside Paddle 1.8.5's in the same run.
 
-    python3 tests/bench/step.py [--build DIR] [--rounds N] [--only NAME,...] [--json FILE]
+    python3 tests/bench/step.py [--build DIR] [--rounds N] [--only NAME,...] [--workers K]
+                                [--json FILE]
 
-Batch 64, one compute thread a process. One process: the MLP 784-200-200-10 with SGD, LeNet with 20
-and 50 filters and a smaller one with 6 and 8, and a ResNet of three basic blocks on 32 x 32 images,
-with Momentum. And the MLP on 2 servers with 2 trainers in sync mode, all on this machine. Rivals
+Batch 64, one compute thread a process, or with --workers so many (CPU_NUM). One process: the MLP
+784-200-200-10 with SGD, LeNet with 20 and 50 filters and a smaller one with 6 and 8, and a ResNet
+of three basic blocks on 32 x 32 images, with Momentum. And the MLP on 2 servers with 2 trainers in sync mode, all on this machine. Rivals
 take turns; a number is the median over rounds of the median step of a round.
 
 Paddle runs where SLUICE_PADDLE_PYTHON names a Python that has it: it writes the programs and the
@@ -143,8 +144,10 @@ def main():
     )
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--only', help='some of: %s' % ', '.join(list(LOCAL) + [MLP_2X2]))
+    parser.add_argument('--workers', type=int, default=1, help='CPU_NUM of each process (1)')
     parser.add_argument('--json')
     args = parser.parse_args()
+    ONE_THREAD['CPU_NUM'] = str(args.workers)
     python = os.environ.get('SLUICE_PADDLE_PYTHON')
     names = args.only.split(',') if args.only else list(LOCAL) + [MLP_2X2]
     if not python:
@@ -182,9 +185,10 @@ def processor():
 
 def show(found, python, load, args):
     print(
-        'batch 64, one thread a process; %d rounds; %s, %d cores, Linux %s, load %.1f at the '
+        'batch 64, workers a process: %d; %d rounds; %s, %d cores, Linux %s, load %.1f at the '
         'beginning and %.1f at the end'
         % (
+            args.workers,
             args.rounds,
             processor(),
             os.cpu_count(),
