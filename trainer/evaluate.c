@@ -12,6 +12,7 @@
 #include "common/passes/clone.h"
 #include "common/program/program.h"
 #include "common/reader/reader.h"
+#include "trainer/data_options.h"
 #include "trainer/engine.h"
 #include "trainer/fetches.h"
 
@@ -43,6 +44,7 @@ int evaluate_run(struct engine *engine, struct evaluate_result *out, struct err 
     int rc = open_data(engine, program, &reader, err);
     if (rc == 0)
         rc = run_all(engine, program, reader, out, err);
+    out->bad_lines = reader ? reader_bad_lines(reader) : 0;
     reader_free(reader);
     program_free(program);
     return rc < 0 ? err_prefix(err, "--test_data") : 0;
@@ -51,25 +53,15 @@ int evaluate_run(struct engine *engine, struct evaluate_result *out, struct err 
 static int open_data(const struct engine *engine, const struct program *program,
                      struct reader **out, struct err *err)
 {
-    const struct str_list *feeds = &engine->job.feeds;
-    struct reader_want *wants = mem_must_calloc(feeds->count + 1, sizeof *wants);
-    size_t count = 0;
-    for (size_t i = 0; i < feeds->count; i++) {
-        const struct var_desc *var = block_var(program_block(program, 0), feeds->items[i]);
-        if (var)
-            wants[count++] = (struct reader_want){.name = var->name, .dims = var->dims};
-    }
-    struct reader_options how = {
-        .trainers = 1,
-        .batch_size = option_int(engine->options, "batch_size"),
-        .ordered = true,
-        .keep_last = true,
-        .test = true,
-        .wants = wants,
-        .wants_count = count,
-    };
-    int rc = reader_open(option_string(engine->options, "test_data"), &how, out, err);
-    mem_free(wants);
+    struct data_options data;
+    int rc = data_options_init(engine, program, &data, err);
+    data.reader.trainers = 1;
+    data.reader.ordered = true;
+    data.reader.keep_last = true;
+    data.reader.test = true;
+    if (rc == 0)
+        rc = reader_open(option_string(engine->options, "test_data"), &data.reader, out, err);
+    data_options_deinit(&data);
     return rc;
 }
 

@@ -11,6 +11,7 @@ struct err;
 
 struct evaluate_result {
     int64_t samples;                        // 0: there was no evaluation
+    uint64_t bad_lines;                     // left out
     double loss;                            // means over samples; NaN without a loss
     double metrics[EVALUATE_METRICS_MAX];   // as job.metric_names
 };

@@ -157,6 +157,11 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
         rc = evaluate_run(&trainer->engine, &test, err);
     if (rc < 0)
         return rc;
+    const struct reader *reader = trainer->work.reader;
+    uint64_t bad = test.bad_lines + (reader ? reader_bad_lines(reader) : 0);
+    if (bad)
+        log_warn("%llu bad line%s of the data left out (--bad_lines skip)",
+                 (unsigned long long)bad, bad == 1 ? " was" : "s were");
     char *text = run_summary_format(&trainer->engine, &trainer->work, loop, &trainer->saver, &test);
     rc = run_summary_write(&trainer->engine, text, err);
     if ((puts(text) < 0 || fflush(stdout) != 0) && rc == 0)

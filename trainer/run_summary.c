@@ -43,6 +43,8 @@ char *run_summary_format(const struct engine *engine, const struct work *work,
     json_object_set_new(all, "loaded", origin(engine));
     json_object_set_new(all, "steps", json_integer(work->steps_done));
     json_object_set_new(all, "samples", json_integer(work->samples_done));
+    uint64_t bad_lines = work->reader ? reader_bad_lines(work->reader) : 0;
+    json_object_set_new(all, "bad_lines", json_integer((json_int_t)bad_lines));
     json_object_set_new(all, "global_step", json_integer(work->progress.step));
     json_object_set_new(all, "global_epoch", json_integer(work->progress.epoch));
     json_object_set_new(all, "first_loss", number(loop->first_loss));
@@ -102,7 +104,8 @@ static json_t *test_part(const struct engine *engine, const struct evaluate_resu
     if (!test || !test->samples)
         return json_null();
     json_t *part =
-        json_pack("{s:I, s:o}", "samples", (json_int_t)test->samples, "loss", number(test->loss));
+        json_pack("{s:I, s:I, s:o}", "samples", (json_int_t)test->samples, "bad_lines",
+                  (json_int_t)test->bad_lines, "loss", number(test->loss));
     for (size_t i = 0; i < engine->job.metric_names.count && i < EVALUATE_METRICS_MAX; i++)
         json_object_set_new(part, engine->job.metric_names.items[i], number(test->metrics[i]));
     return part;

@@ -12,7 +12,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/config/option.h"
-#include "common/program/program.h"
+#include "trainer/data_options.h"
 #include "trainer/engine.h"
 
 #define FEED_DIR_SCHEME "feed_dir://"
@@ -79,9 +79,13 @@ int work_begin(struct work *work, const struct engine *engine, struct str_list *
     now.seed = seed;
     now.reader_epoch = at.epoch;
     now.reader_sample = at.sample;
-    for (size_t i = 0; i < reader_items(work->reader); i++)
+    for (size_t i = 0; i < reader_items(work->reader); i++) {
         ckpt_progress_add_data(&now, reader_item_uri(work->reader, i),
                                reader_item_bytes(work->reader, i));
+        ckpt_progress_set_samples(&now, reader_item_samples(work->reader, i));
+    }
+    for (size_t i = 0; i < reader_notes(work->reader)->count; i++)
+        str_list_add(notes, reader_notes(work->reader)->items[i]);
     int64_t before = 0;
     int rc = resumed ? resume(work, engine, &now, &before, err) : 0;
     ckpt_progress_deinit(&work->progress);
@@ -154,32 +158,25 @@ static int open_reader(const struct engine *engine, uint64_t seed, struct reader
                        struct err *err)
 {
     const struct option_set *options = engine->options;
-    const struct block *block = program_block(engine->job.main, 0);
-    struct reader_want *wants = mem_must_calloc(engine->job.feeds.count + 1, sizeof *wants);
-    for (size_t i = 0; i < engine->job.feeds.count; i++) {
-        wants[i].name = engine->job.feeds.items[i];
-        wants[i].dims = block_var(block, wants[i].name)->dims;
-    }
-    struct reader_options how = {
-        .trainer_id = engine->trainer_id,
-        .trainers = engine->trainers,
-        .batch_size = option_int(options, "batch_size"),
-        .seed = seed,
-        .ordered = !option_bool(options, "shuffle"),
-        .keep_last = !option_bool(options, "drop_last"),
-        .first_step = option_int(options, "first_step"),
-        .wants = wants,
-        .wants_count = engine->job.feeds.count,
-    };
+    struct data_options data;
+    struct reader_options *how = &data.reader;
     char *uri = data_uri(options);
-    int rc = reader_parse_shard(option_string(options, "shard"), &how.shard, err);
+    int rc = data_options_init(engine, engine->job.main, &data, err);
+    how->trainer_id = engine->trainer_id;
+    how->trainers = engine->trainers;
+    how->seed = seed;
+    how->ordered = !option_bool(options, "shuffle");
+    how->keep_last = !option_bool(options, "drop_last");
+    how->first_step = option_int(options, "first_step");
+    if (rc == 0)
+        rc = reader_parse_shard(option_string(options, "shard"), &how->shard, err);
     // Recorded batches are a trainer's own: nothing is divided unless that was asked for.
     if (str_starts_with(uri, FEED_DIR_SCHEME) && !option_is_set(options, "shard"))
-        how.shard = READER_NONE;
+        how->shard = READER_NONE;
     if (rc == 0)
-        rc = reader_open(uri, &how, out, err);
+        rc = reader_open(uri, how, out, err);
+    data_options_deinit(&data);
     mem_free(uri);
-    mem_free(wants);
     return rc;
 }
 

@@ -44,14 +44,21 @@ void ckpt_progress_copy(struct ckpt_progress *dst, const struct ckpt_progress *s
     *dst = *src;
     dst->data = NULL;
     dst->data_count = dst->data_cap = 0;
-    for (size_t i = 0; i < src->data_count; i++)
+    for (size_t i = 0; i < src->data_count; i++) {
         ckpt_progress_add_data(dst, src->data[i].uri, src->data[i].bytes);
+        ckpt_progress_set_samples(dst, src->data[i].samples);
+    }
 }
 
 void ckpt_progress_add_data(struct ckpt_progress *progress, const char *uri, uint64_t bytes)
 {
     MEM_GROW(progress->data, progress->data_count, progress->data_cap);
-    progress->data[progress->data_count++] = (struct ckpt_data){mem_must_strdup(uri), bytes};
+    progress->data[progress->data_count++] = (struct ckpt_data){mem_must_strdup(uri), bytes, 0};
+}
+
+void ckpt_progress_set_samples(struct ckpt_progress *progress, int64_t samples)
+{
+    progress->data[progress->data_count - 1].samples = samples;
 }
 
 int ckpt_progress_format(const struct ckpt_progress *progress, struct buf *out)
@@ -59,13 +66,17 @@ int ckpt_progress_format(const struct ckpt_progress *progress, struct buf *out)
     char seed[32];
     snprintf(seed, sizeof seed, "%" PRIu64, progress->seed);
     json_t *data = json_array();
-    for (size_t i = 0; i < progress->data_count; i++)
-        json_array_append_new(data, json_pack("{s:s, s:I}", "uri", progress->data[i].uri, "bytes",
-                                              (json_int_t)progress->data[i].bytes));
-    json_t *root = json_pack("{s:I, s:I, s:I, s:I, s:s}", "step", (json_int_t)progress->step,
-                             "epoch", (json_int_t)progress->epoch, "reader_epoch",
-                             (json_int_t)progress->reader_epoch, "reader_sample",
-                             (json_int_t)progress->reader_sample, "seed", seed);
+    for (size_t i = 0; i < progress->data_count; i++) {
+        const struct ckpt_data *one = &progress->data[i];
+        json_t *item = json_pack("{s:s, s:I}", "uri", one->uri, "bytes", (json_int_t)one->bytes);
+        if (item && one->samples)
+            json_object_set_new(item, "samples", json_integer(one->samples));
+        json_array_append_new(data, item);
+    }
+    json_t *root =
+        json_pack("{s:I, s:I, s:I, s:I, s:s}", "step", (json_int_t)progress->step, "epoch",
+                  (json_int_t)progress->epoch, "reader_epoch", (json_int_t)progress->reader_epoch,
+                  "reader_sample", (json_int_t)progress->reader_sample, "seed", seed);
     bool whole = root && json_array_size(data) == progress->data_count;
     if (whole && progress->has_learning_rate && isfinite(progress->learning_rate))
         json_object_set_new(root, "learning_rate", json_real(progress->learning_rate));
@@ -112,8 +123,16 @@ int ckpt_progress_check_data(const struct ckpt_progress *saved, const struct ckp
         buf_printf(&differs, "%zu sources then, %zu now", saved->data_count, now->data_count);
     for (size_t i = 0; i < saved->data_count && saved->data_count == now->data_count; i++) {
         const struct ckpt_data *a = &saved->data[i], *b = &now->data[i];
-        if (str_eq(a->uri, b->uri) && a->bytes == b->bytes)
+        bool counted = a->samples && b->samples && a->samples != b->samples;
+        if (str_eq(a->uri, b->uri) && a->bytes == b->bytes && !counted)
             continue;
+        if (str_eq(a->uri, b->uri) && a->bytes == b->bytes) {
+            buf_printf(&differs,
+                       "%s%s: %" PRId64 " samples then, %" PRId64
+                       " now (--bad_lines, --ngram and --slots as they were?)",
+                       differs.bytes ? "; " : "", a->uri, a->samples, b->samples);
+            continue;
+        }
         buf_printf(&differs, "%s%s (%" PRIu64 " bytes) then, %s (%" PRIu64 " bytes) now",
                    differs.bytes ? "; " : "", a->uri, a->bytes, b->uri, b->bytes);
     }
@@ -170,7 +189,13 @@ static int read_data(const json_t *list, const char *name, struct ckpt_progress 
         int rc = read_count(item, "bytes", name, &bytes, err);
         if (rc)
             return rc;
+        int64_t samples = 0;
+        if (json_object_get(item, "samples"))
+            rc = read_count(item, "samples", name, &samples, err);
+        if (rc)
+            return rc;
         ckpt_progress_add_data(out, uri, (uint64_t)bytes);
+        ckpt_progress_set_samples(out, samples);
     }
     return 0;
 }

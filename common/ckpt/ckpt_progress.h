@@ -11,10 +11,13 @@
 struct buf;
 struct err;
 
-// One source of data that the run reads: the URI as given and the bytes of its files.
+// One source of data that the run reads: the URI as given, the bytes of its files, and how many
+// samples were found in them (0: not known). The samples tell whether they are numbered the same
+// way now: lines that are left out have no number.
 struct ckpt_data {
     char *uri;
     uint64_t bytes;
+    int64_t samples;
 };
 
 struct ckpt_progress {
@@ -34,6 +37,7 @@ void ckpt_progress_deinit(struct ckpt_progress *progress);
 void ckpt_progress_copy(struct ckpt_progress *dst,
                         const struct ckpt_progress *src);   // dst initialised
 void ckpt_progress_add_data(struct ckpt_progress *progress, const char *uri, uint64_t bytes);
+void ckpt_progress_set_samples(struct ckpt_progress *progress, int64_t samples);   // last added
 // One line of JSON, the same bytes for equal progress.
 int ckpt_progress_format(const struct ckpt_progress *progress, struct buf *out);
 // text need not be terminated; name stands in errors. SL_EFORMAT.

@@ -165,6 +165,32 @@ const struct option_row option_table[] = {
      "folder with step_000, step_001, ... of Fluid tensor files; {trainer_id} expands"},
     {"first_step", OPTION_INT, TRAINING, "0", NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
      "the step of feed_dir to begin with"},
+    {"format", OPTION_CHOICE, TRAINING, NULL,
+     "feed_dir|idx|housing|multislot|criteo|feasign|tokens|npy|cifar", 0, 0, "data", NULL, "NAME",
+     "what data is, when no scheme in front says so (criteo://PATH) and the files do not tell"},
+    {"slots", OPTION_LIST, TRAINING, NULL, NULL, 0, 0, "data", NULL, "SLOT,...",
+     "slots of multislot and feasign lines, each [FEED=]NAME[:uint64|float[:DIMS]], as "
+     "label=click:uint64:1,dense:float:13,C1..26=1..26; DIMS make a slot dense (default: the "
+     "program's feeds in order)"},
+    {"pair_order", OPTION_CHOICE, TRAINING, "slot:feasign", "slot:feasign|feasign:slot", 0, 0,
+     "data", NULL, "HOW", "what stands on which side of the colon in feasign lines"},
+    {"pipe_command", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "data", NULL, "COMMAND",
+     "program that every text file goes through, stdin to stdout, as `python3 gen.py --day '1 "
+     "May'`; words end at blanks, '...' \"...\" and \\ quote, there is no shell; a status other "
+     "than 0 ends the run"},
+    {"bad_lines", OPTION_CHOICE, TRAINING, "stop", "stop|skip", 0, 0, "data", NULL, "HOW",
+     "a line of text that cannot be read ends the run, or all such lines are left out and counted"},
+    {"hash_dim", OPTION_INT, TRAINING, NULL, NULL, 1, COUNT_MAX_F64, "data", NULL, "N",
+     "ids are taken modulo this, unsigned (default: criteo 1000001; else the 64 bits are kept)"},
+    {"label", OPTION_CHOICE, TRAINING, "first", "first|last|none", 0, 0, "data", NULL, "WHERE",
+     "where the label of a line of tokens stands"},
+    {"ngram", OPTION_INT, TRAINING, NULL, NULL, 1, 64, "data", NULL, "N",
+     "tokens: every N ids in a row are a sample (word2vec), instead of every line"},
+    {"unpacked_max", OPTION_SIZE, TRAINING, "64GiB", NULL, 1, COUNT_MAX_F64, "data", NULL, "SIZE",
+     "most bytes of one text file out of gzip or pipe_command; they lie in a temporary file in "
+     "TMPDIR"},
+    {"prefetch", OPTION_INT, TRAINING, "2", NULL, 0, 64, "data", NULL, "N",
+     "batches that a thread prepares ahead"},
     {"batch_size", OPTION_INT, TRAINING, "64", NULL, 1, INT_MAX_F64, "data", NULL, "N",
      "samples a step of one trainer"},
     {"cpu_num", OPTION_INT, TRAINING, "1", NULL, 1, 64, "data", "CPU_NUM", "K",
@@ -202,6 +228,10 @@ const struct option_row option_table[] = {
      "variables that are not loaded"},
     {"partial", OPTION_BOOL, LOADING, "false", NULL, 0, 0, "checkpoint", NULL, NULL,
      "load what fits; what is missing or does not fit keeps its initial value"},
+    {"load_report", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "FILE",
+     "write what the load did with each variable, as JSON; a server adds .N, its number"},
+    {"load_filename", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "FILE",
+     "the folder's variables are in one combined file of this name"},
 
     {"fetch", OPTION_LIST, TRAINING, NULL, NULL, 0, 0, "output", NULL, "VAR,...",
      "variables to report each step"},
