@@ -118,7 +118,6 @@ bool plan_shape_is_in_place(const struct plan_op *op)
 static int gather(struct plan_op *op, struct err *err)
 {
     for (int s = 0; op->def->inputs[s].name != NULL; s++) {
-        unsigned flags = op->def->inputs[s].flags;
         for (size_t i = 0; i < op->in[s].count; i++) {
             const struct variable *var = op->in[s].vars[i];
             struct op_var_dims *dims = &op->in_dims[s].vars[i];
@@ -129,10 +128,6 @@ static int gather(struct plan_op *op, struct err *err)
                 return err_set(err, SL_EUSAGE, "input %s: variable %s has no value",
                                op->def->inputs[s].name,
                                op_desc_input(op->desc, op->def->inputs[s].name)->args.items[i]);
-            if (var->kind == VARIABLE_SELECTED_ROWS && !(flags & OP_SLOT_ROWS))
-                return err_set(err, SL_EUNSUPPORTED,
-                               "input %s is selected rows, which this op does not take",
-                               op->def->inputs[s].name);
             dims->kind = var->kind;
             if (var->kind == VARIABLE_SELECTED_ROWS) {
                 dims->dims = rows_dims(&var->rows);
@@ -150,6 +145,15 @@ static int gather(struct plan_op *op, struct err *err)
     return 0;
 }
 
+static bool is_input(const struct plan_op *op, const struct variable *var)
+{
+    for (int s = 0; op->def->inputs[s].name != NULL; s++)
+        for (size_t i = 0; i < op->in[s].count; i++)
+            if (op->in[s].vars[i] == var)
+                return true;
+    return false;
+}
+
 static int apply(struct plan_op *op, struct err *err)
 {
     for (int s = 0; op->def->outputs[s].name != NULL; s++) {
@@ -158,6 +162,10 @@ static int apply(struct plan_op *op, struct err *err)
             struct variable *var = op->out[s].vars[i];
             if (var == NULL || !dims->set || dims->kind != VARIABLE_TENSOR)
                 continue;
+            if (var->kind == VARIABLE_SELECTED_ROWS && is_input(op, var))
+                return err_set(err, SL_EUNSUPPORTED,
+                               "output %s is a tensor in the place of an input of selected rows",
+                               op->def->outputs[s].name);
             struct tensor *t = variable_tensor(var);
             int rc = op->def->kernel_resizes
                          ? 0

@@ -153,7 +153,10 @@ void op_shape_set(const struct op_shape *shape, int s, size_t i, const struct di
 
 void op_shape_copy(const struct op_shape *shape, int s, size_t i, const struct op_var_dims *from)
 {
+    struct op_var_dims *out = op_shape_out(shape, s, i);
     op_shape_set(shape, s, i, &from->dims, from->dtype, from);
+    if (out != NULL)
+        out->kind = from->kind;
 }
 
 void op_shape_default(const struct op_shape *shape)
@@ -187,6 +190,11 @@ int op_infer(struct op_shape *shape)
         if (!(flags & (OP_SLOT_OPTIONAL | OP_SLOT_RAW)) && op_shape_in(shape, s, 0) == NULL)
             return err_set(shape->err, SL_EINVAL, "input %s is missing",
                            shape->def->inputs[s].name);
+        for (size_t i = 0; i < shape->in[s].count && !(flags & (OP_SLOT_ROWS | OP_SLOT_RAW)); i++)
+            if (shape->in[s].vars[i].kind == VARIABLE_SELECTED_ROWS)
+                return err_set(shape->err, SL_EUNSUPPORTED,
+                               "input %s is selected rows, which %s does not take",
+                               shape->def->inputs[s].name, shape->def->type);
     }
     if (shape->def->infer_shape != NULL)
         return shape->def->infer_shape(shape);

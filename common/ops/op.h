@@ -24,7 +24,7 @@ enum op_slot_flag {
     OP_SLOT_OPTIONAL = 2,   // may be missing or empty
     OP_SLOT_EXTRA = 4,      // an output nobody reads at run time (XShape, ...)
     OP_SLOT_RAW = 8,        // no tensor (feed's X, fetch's Out): neither bound, checked nor sized
-    OP_SLOT_ROWS = 16,      // may hold selected rows; elsewhere the plan refuses them
+    OP_SLOT_ROWS = 16,      // may hold selected rows; elsewhere op_infer refuses them
 };
 
 struct op_slot_def {
@@ -158,14 +158,15 @@ struct op_var_dims *op_shape_out(const struct op_shape *shape, int s, size_t i);
 // Sets shape and type of an output, if the op has it, with the LoD of lod_from (or NULL).
 void op_shape_set(const struct op_shape *shape, int s, size_t i, const struct dims *dims, int dtype,
                   const struct op_var_dims *lod_from);
+// The same as an input: its kind too.
 void op_shape_copy(const struct op_shape *shape, int s, size_t i, const struct op_var_dims *from);
 // The rule for ops without infer_shape: output `S@GRAD` and `SOut` follow input S argument by
 // argument, other outputs the first input. What infer_shape has set already is kept.
 void op_shape_default(const struct op_shape *shape);
 // The same, but no output takes a LoD: for the ops where Fluid does not hand it on.
 void op_shape_bare(const struct op_shape *shape);
-// What the builder and the plan call: checks that required inputs are there, then infer_shape or
-// the default rule.
+// What the builder and the plan call: checks that required inputs are there and selected rows only
+// where the op takes them, then infer_shape or the default rule.
 int op_infer(struct op_shape *shape);
 // Are a and b possibly equal (a -1 fits everything)?
 bool op_dims_fit(int64_t a, int64_t b);

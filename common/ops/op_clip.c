@@ -6,6 +6,7 @@
 //
 // Min, Max (of X's type; Min is rounded to float) and FactorTensor (float32) replace the
 // attributes. Out may be X's memory.
+// clip of selected rows: X is merged first (each row once, sorted), then its values are clipped.
 // Integers have whole powers: the factor is cut to an integer, negative ones are refused; products
 // wrap.
 
@@ -13,6 +14,7 @@
 #include <tgmath.h>
 
 #include "common/base/err.h"
+#include "common/ops/rows_value.h"
 #include "common/ops/unary.h"
 
 extern const struct op_def op_clip, op_clip_grad, op_clip_pow, op_clip_pow_grad;
@@ -25,7 +27,7 @@ static const struct op_attr_def clip_attrs[] = {
 };
 enum { CLIP_X, CLIP_MIN, CLIP_MAX, CLIP_DOUT };
 static const struct op_slot_def clip_inputs[] = {
-    {"X", 0}, {"Min", OP_SLOT_OPTIONAL}, {"Max", OP_SLOT_OPTIONAL}, {NULL, 0}};
+    {"X", OP_SLOT_ROWS}, {"Min", OP_SLOT_OPTIONAL}, {"Max", OP_SLOT_OPTIONAL}, {NULL, 0}};
 static const struct op_slot_def clip_grad_inputs[] = {
     {"X", 0}, {"Min", OP_SLOT_OPTIONAL}, {"Max", OP_SLOT_OPTIONAL}, {"Out@GRAD", 0}, {NULL, 0}};
 
@@ -101,15 +103,12 @@ static int scalar_of(const struct op_ctx *ctx, int slot, int attr, enum dtype dt
     return 0;
 }
 
-static int clip_run(struct op_ctx *ctx, bool backward)
+static int clip_run(struct op_ctx *ctx, const struct tensor *x, struct tensor *out, bool backward)
 {
-    const struct tensor *x = op_in(ctx, CLIP_X), *dout = backward ? op_in(ctx, CLIP_DOUT) : NULL;
-    struct tensor *out = op_out(ctx, 0);
+    const struct tensor *dout = backward ? op_in(ctx, CLIP_DOUT) : NULL;
     size_t n = tensor_count(x);
     double min, max;
     int rc = 0;
-    if (out == NULL)
-        return 0;
     if (x->dtype != DTYPE_FP32 && x->dtype != DTYPE_FP64)
         return op_bad_dtype(ctx, (int)x->dtype);
     if (backward && (dout->dtype != x->dtype || tensor_count(dout) != n))
@@ -133,12 +132,16 @@ static int clip_run(struct op_ctx *ctx, bool backward)
 
 static int clip_forward(struct op_ctx *ctx)
 {
-    return clip_run(ctx, false);
+    const struct tensor *x;
+    struct tensor *out;
+    int rc = rows_value_open_merged(ctx, &ctx->temps[0], &x, &out);
+    return rc < 0 ? rc : clip_run(ctx, x, out, false);
 }
 
 static int clip_backward(struct op_ctx *ctx)
 {
-    return clip_run(ctx, true);
+    struct tensor *out = op_out(ctx, 0);
+    return out != NULL ? clip_run(ctx, op_in(ctx, CLIP_X), out, true) : 0;
 }
 
 // The factor as the kernels take it.
@@ -197,6 +200,7 @@ const struct op_def op_clip = {
     .attrs = clip_attrs,
     .grad = {.type = "clip_grad", .inputs = "X Min Max Out@GRAD", .outputs = "X@GRAD"},
     .kernel = clip_forward,
+    .temps = 1,
 };
 
 const struct op_def op_clip_grad = {

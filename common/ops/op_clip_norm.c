@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // clip_by_norm: Out = X where |X| <= max_norm, else X (max_norm / |X|), |.| the l2 norm. It has no
 // gradient. Out may be X's memory. (Of an X that is all 0 Fluid 1.8 makes NaN; here it stays 0.)
+// Selected rows are merged first (each row once, sorted); the norm is that of their values.
 
 #include <math.h>
 
@@ -8,7 +9,7 @@
 #include "common/ops/lanes.h"
 #include "common/ops/op.h"
 #include "common/ops/op_clones.h"
-#include "common/ops/shape_check.h"
+#include "common/ops/rows_value.h"
 
 extern const struct op_def op_clip_norm;
 
@@ -17,7 +18,7 @@ static const struct op_attr_def clip_norm_attrs[] = {
     {.name = "max_norm", .type = ATTR_FLOAT, .required = true},
     {.name = NULL},
 };
-static const struct op_slot_def clip_norm_inputs[] = {{"X", 0}, {NULL, 0}};
+static const struct op_slot_def clip_norm_inputs[] = {{"X", OP_SLOT_ROWS}, {NULL, 0}};
 static const struct op_slot_def clip_norm_outputs[] = {{"Out", 0}, {NULL, 0}};
 
 #define DEFINE_CLIP_NORM(T, S)                                                                     \
@@ -40,13 +41,15 @@ static int clip_norm_infer(struct op_shape *shape)
 
 static int clip_norm_forward(struct op_ctx *ctx)
 {
-    const struct tensor *x = op_in(ctx, 0);
-    struct tensor *out = op_out(ctx, 0);
-    uint64_t n = tensor_count(x);
+    const struct tensor *x;
+    struct tensor *out;
     float most = ctx->attr[CLIP_NORM_MAX]->f;
-    int rc = shape_check_floats(ctx, (const int[]){-1});
+    int rc = rows_value_open_merged(ctx, &ctx->temps[0], &x, &out);
     if (rc < 0)
         return rc;
+    if (x->dtype != DTYPE_FP32 && x->dtype != DTYPE_FP64)
+        return op_bad_dtype(ctx, (int)x->dtype);
+    uint64_t n = tensor_count(x);
     if (x->dtype == DTYPE_FP32) {
         float norm = (float)sqrt(lanes_squares_f32(tensor_f32(x), n));
         clip_norm_forward_f32(tensor_f32(out), tensor_f32(x), norm <= most ? 1 : most / norm, n);
@@ -65,4 +68,5 @@ const struct op_def op_clip_norm = {
     .attrs = clip_norm_attrs,
     .infer_shape = clip_norm_infer,
     .kernel = clip_norm_forward,
+    .temps = 1,
 };

@@ -3,7 +3,7 @@
 //
 //   fill_constant  Out[i] = value; `str_value`, when not empty, has more digits and wins;
 //                  ValueTensor wins over both
-//   assign         Out = X                     dX = dOut (assign)
+//   assign         Out = X (selected rows too)   dX = dOut (assign)
 //   shape          Out = the sides of Input, int32
 
 #include <string.h>
@@ -11,6 +11,8 @@
 #include "common/base/err.h"
 #include "common/ops/constant.h"
 #include "common/ops/op.h"
+#include "common/ops/rows_update.h"
+#include "common/ops/rows_value.h"
 #include "common/ops/shape_input.h"
 #include "common/program/op_desc.h"
 
@@ -31,7 +33,7 @@ static const struct shape_input fill_shape = {FILL_SHAPE_TENSOR, FILL_SHAPE_LIST
 
 static const struct op_attr_def no_attrs[] = {{.name = NULL}};
 static const struct op_slot_def out_slot[] = {{"Out", 0}, {NULL, 0}};
-static const struct op_slot_def x_slot[] = {{"X", OP_SLOT_OPTIONAL}, {NULL, 0}};
+static const struct op_slot_def x_slot[] = {{"X", OP_SLOT_OPTIONAL | OP_SLOT_ROWS}, {NULL, 0}};
 static const struct op_slot_def input_slot[] = {{"Input", 0}, {NULL, 0}};
 
 static int fill_value(struct op_ctx *ctx, enum dtype dtype, struct constant *out)
@@ -75,9 +77,12 @@ static int fill_infer(struct op_shape *shape)
 static int assign_forward(struct op_ctx *ctx)
 {
     const struct tensor *x = op_in(ctx, 0);
-    struct tensor *out = op_out(ctx, 0);
-    if (x == NULL)
+    struct tensor *out;
+    if (x == NULL && rows_update_in(ctx, 0) == NULL)
         return err_set(ctx->err, SL_EINVAL, "input X is missing");
+    int rc = rows_value_open(ctx, &x, &out);
+    if (rc < 0)
+        return rc;
     if (out->data != x->data && tensor_bytes(x) > 0)
         memcpy(out->data, x->data, tensor_bytes(x));
     return 0;

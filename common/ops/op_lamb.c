@@ -5,7 +5,8 @@
 //   d          = Moment1Out / (sqrt(Moment2Out) + epsilon) + weight_decay Param
 //   ParamOut   = Param - LearningRate |Param| / |d| d      (|.| the l2 norm; 1 where one is 0)
 // As in Fluid 1.8 the powers of the betas have no part in it.
-// Each output is its input's memory or does not overlap it; both forms give the same bits. The
+// With a gradient of selected rows every row moves; rows that it does not name have a gradient of
+// 0. Each output is its input's memory or does not overlap it; both forms give the same bits. The
 // norms are those of the tensors given (not to be run on pieces), unless whole_norms.h's slots
 // bring others.
 
@@ -15,6 +16,7 @@
 #include "common/ops/op.h"
 #include "common/ops/op_clones.h"
 #include "common/ops/optimizer_shape.h"
+#include "common/ops/rows_update.h"
 #include "common/ops/whole_norms.h"
 
 extern const struct op_def op_lamb;
@@ -39,28 +41,30 @@ enum {
 };
 enum { LAMB_PARAM_OUT, LAMB_MOMENT1_OUT, LAMB_MOMENT2_OUT, LAMB_PART };
 static const struct op_slot_def lamb_inputs[] = {
-    {"Param", 0},    {"Grad", 0},     {"LearningRate", 0}, {"Moment1", 0}, {"Moment2", 0},
-    {"Beta1Pow", 0}, {"Beta2Pow", 0}, WHOLE_NORMS_IN_SLOT, {NULL, 0}};
+    {"Param", 0},    {"Grad", OP_SLOT_ROWS}, {"LearningRate", 0}, {"Moment1", 0}, {"Moment2", 0},
+    {"Beta1Pow", 0}, {"Beta2Pow", 0},        WHOLE_NORMS_IN_SLOT, {NULL, 0}};
 static const struct op_slot_def lamb_outputs[] = {
     {"ParamOut", 0}, {"Moment1Out", 0}, {"Moment2Out", 0}, WHOLE_NORMS_OUT_SLOT, {NULL, 0}};
 
 #define DEFINE_LAMB(T, S)                                                                          \
     struct lamb_##S {                                                                              \
         T *param_out, *m1_out, *m2_out, *d;                                                        \
-        const T *param, *grad, *m1, *m2;                                                           \
+        const T *param, *m1, *m2;                                                                  \
         T beta1, beta2, epsilon, weight_decay;                                                     \
     };                                                                                             \
-    OP_CLONES static void lamb_direction_##S(const struct lamb_##S *args, uint64_t n)              \
+    OP_CLONES static void lamb_direction_##S(const void *args, const void *grad, uint64_t first,   \
+                                             uint64_t n)                                           \
     {                                                                                              \
-        struct lamb_##S a = *args;                                                                 \
+        struct lamb_##S a = *(const struct lamb_##S *)args;                                        \
+        const T *grads = grad;                                                                     \
         _Pragma("GCC ivdep") for (uint64_t i = 0; i < n; i++)                                      \
         {                                                                                          \
-            T g = a.grad[i];                                                                       \
-            T m1 = a.beta1 * a.m1[i] + (1 - a.beta1) * g;                                          \
-            T m2 = a.beta2 * a.m2[i] + (1 - a.beta2) * g * g;                                      \
-            a.m1_out[i] = m1;                                                                      \
-            a.m2_out[i] = m2;                                                                      \
-            a.d[i] = m1 / (sqrt(m2) + a.epsilon) + a.weight_decay * a.param[i];                    \
+            T g = grads[i];                                                                        \
+            T m1 = a.beta1 * a.m1[first + i] + (1 - a.beta1) * g;                                  \
+            T m2 = a.beta2 * a.m2[first + i] + (1 - a.beta2) * g * g;                              \
+            a.m1_out[first + i] = m1;                                                              \
+            a.m2_out[first + i] = m2;                                                              \
+            a.d[first + i] = m1 / (sqrt(m2) + a.epsilon) + a.weight_decay * a.param[first + i];    \
         }                                                                                          \
     }                                                                                              \
     OP_CLONES static void lamb_step_##S(T *param_out, const T *param, const T *d, T rate,          \
@@ -79,7 +83,6 @@ static const struct op_slot_def lamb_outputs[] = {
             .m2_out = op_out(ctx, LAMB_MOMENT2_OUT)->data,                                         \
             .d = ctx->temps[0].data,                                                               \
             .param = op_in(ctx, LAMB_PARAM)->data,                                                 \
-            .grad = op_in(ctx, LAMB_GRAD)->data,                                                   \
             .m1 = op_in(ctx, LAMB_MOMENT1)->data,                                                  \
             .m2 = op_in(ctx, LAMB_MOMENT2)->data,                                                  \
             .beta1 = (T)ctx->attr[LAMB_BETA1]->f,                                                  \
@@ -87,9 +90,12 @@ static const struct op_slot_def lamb_outputs[] = {
             .epsilon = (T)ctx->attr[LAMB_EPSILON]->f,                                              \
             .weight_decay = (T)ctx->attr[LAMB_WEIGHT_DECAY]->f,                                    \
         };                                                                                         \
-        lamb_direction_##S(&a, n);                                                                 \
+        int rc = rows_update_run(ctx, LAMB_GRAD, ctx->temps + 1,                                   \
+                                 &(struct rows_update){.dense = lamb_direction_##S, .args = &a});  \
+        if (rc < 0)                                                                                \
+            return rc;                                                                             \
         double squares[2] = {lanes_squares_##S(a.param, n), lanes_squares_##S(a.d, n)};            \
-        int rc = whole_norms_settle(ctx, LAMB_WHOLE, LAMB_PART, squares);                          \
+        rc = whole_norms_settle(ctx, LAMB_WHOLE, LAMB_PART, squares);                              \
         if (rc < 0)                                                                                \
             return rc;                                                                             \
         if (squares[0] > 0 && squares[1] > 0)                                                      \
@@ -128,5 +134,5 @@ const struct op_def op_lamb = {
     .attrs = lamb_attrs,
     .infer_shape = lamb_infer,
     .kernel = lamb_forward,
-    .temps = 1,
+    .temps = 1 + ROWS_UPDATE_TEMPS,
 };

@@ -5,6 +5,8 @@
 //   MomentOut     = momentum Moment + LearningRate Grad / sqrt(d + epsilon)
 //                   d = MeanSquareOut, centered: MeanSquareOut - MeanGradOut^2
 //   ParamOut      = Param - MomentOut
+// With a gradient of selected rows every row moves, as its states do; rows that the gradient does
+// not name have a gradient of 0.
 // Each output is its input's memory or does not overlap it; both forms give the same bits. A
 // MeanGrad that is not used may have any shape (a slice's op in Fluid's text keeps the whole one).
 
@@ -15,6 +17,7 @@
 #include "common/ops/op.h"
 #include "common/ops/op_clones.h"
 #include "common/ops/optimizer_shape.h"
+#include "common/ops/rows_update.h"
 
 extern const struct op_def op_rmsprop;
 
@@ -39,7 +42,7 @@ static const struct op_slot_def rmsprop_inputs[] = {{"Param", 0},
                                                     {"MeanSquare", 0},
                                                     {"MeanGrad", OP_SLOT_OPTIONAL},
                                                     {"LearningRate", 0},
-                                                    {"Grad", 0},
+                                                    {"Grad", OP_SLOT_ROWS},
                                                     {"Moment", 0},
                                                     {NULL, 0}};
 static const struct op_slot_def rmsprop_outputs[] = {{"ParamOut", 0},
@@ -51,40 +54,44 @@ static const struct op_slot_def rmsprop_outputs[] = {{"ParamOut", 0},
 #define DEFINE_RMSPROP(T, S)                                                                       \
     struct rmsprop_##S {                                                                           \
         T *param_out, *moment_out, *square_out, *mean_out;                                         \
-        const T *param, *grad, *moment, *square, *mean;                                            \
+        const T *param, *moment, *square, *mean;                                                   \
         T lr, epsilon, decay, momentum;                                                            \
     };                                                                                             \
-    OP_CLONES static void rmsprop_plain_##S(const struct rmsprop_##S *args, uint64_t n)            \
+    OP_CLONES static void rmsprop_plain_##S(const void *args, const void *grad, uint64_t first,    \
+                                            uint64_t n)                                            \
     {                                                                                              \
-        struct rmsprop_##S a = *args;                                                              \
+        struct rmsprop_##S a = *(const struct rmsprop_##S *)args;                                  \
+        const T *grads = grad;                                                                     \
         T rest = 1 - a.decay;                                                                      \
         _Pragma("GCC ivdep") for (uint64_t i = 0; i < n; i++)                                      \
         {                                                                                          \
-            T g = a.grad[i], s = a.decay * a.square[i] + rest * g * g;                             \
-            T m = a.momentum * a.moment[i] + a.lr * g / sqrt(s + a.epsilon);                       \
-            T p = a.param[i] - m;                                                                  \
-            a.square_out[i] = s;                                                                   \
-            a.moment_out[i] = m;                                                                   \
-            a.param_out[i] = p;                                                                    \
+            T g = grads[i], s = a.decay * a.square[first + i] + rest * g * g;                      \
+            T m = a.momentum * a.moment[first + i] + a.lr * g / sqrt(s + a.epsilon);               \
+            T p = a.param[first + i] - m;                                                          \
+            a.square_out[first + i] = s;                                                           \
+            a.moment_out[first + i] = m;                                                           \
+            a.param_out[first + i] = p;                                                            \
         }                                                                                          \
     }                                                                                              \
-    OP_CLONES static void rmsprop_centered_##S(const struct rmsprop_##S *args, uint64_t n)         \
+    OP_CLONES static void rmsprop_centered_##S(const void *args, const void *grad, uint64_t first, \
+                                               uint64_t n)                                         \
     {                                                                                              \
-        struct rmsprop_##S a = *args;                                                              \
+        struct rmsprop_##S a = *(const struct rmsprop_##S *)args;                                  \
+        const T *grads = grad;                                                                     \
         T rest = 1 - a.decay;                                                                      \
         _Pragma("GCC ivdep") for (uint64_t i = 0; i < n; i++)                                      \
         {                                                                                          \
-            T g = a.grad[i], s = a.decay * a.square[i] + rest * g * g;                             \
-            T c = a.decay * a.mean[i] + rest * g;                                                  \
-            T m = a.momentum * a.moment[i] + a.lr * g / sqrt(s - c * c + a.epsilon);               \
-            T p = a.param[i] - m;                                                                  \
-            a.square_out[i] = s;                                                                   \
-            a.mean_out[i] = c;                                                                     \
-            a.moment_out[i] = m;                                                                   \
-            a.param_out[i] = p;                                                                    \
+            T g = grads[i], s = a.decay * a.square[first + i] + rest * g * g;                      \
+            T c = a.decay * a.mean[first + i] + rest * g;                                          \
+            T m = a.momentum * a.moment[first + i] + a.lr * g / sqrt(s - c * c + a.epsilon);       \
+            T p = a.param[first + i] - m;                                                          \
+            a.square_out[first + i] = s;                                                           \
+            a.mean_out[first + i] = c;                                                             \
+            a.moment_out[first + i] = m;                                                           \
+            a.param_out[first + i] = p;                                                            \
         }                                                                                          \
     }                                                                                              \
-    static void rmsprop_run_##S(struct op_ctx *ctx, bool centered)                                 \
+    static int rmsprop_run_##S(struct op_ctx *ctx, bool centered)                                  \
     {                                                                                              \
         struct rmsprop_##S a = {                                                                   \
             .param_out = op_out(ctx, RMSPROP_PARAM_OUT)->data,                                     \
@@ -92,7 +99,6 @@ static const struct op_slot_def rmsprop_outputs[] = {{"ParamOut", 0},
             .square_out = op_out(ctx, RMSPROP_MEAN_SQUARE_OUT)->data,                              \
             .mean_out = centered ? op_out(ctx, RMSPROP_MEAN_GRAD_OUT)->data : NULL,                \
             .param = op_in(ctx, RMSPROP_PARAM)->data,                                              \
-            .grad = op_in(ctx, RMSPROP_GRAD)->data,                                                \
             .moment = op_in(ctx, RMSPROP_MOMENT)->data,                                            \
             .square = op_in(ctx, RMSPROP_MEAN_SQUARE)->data,                                       \
             .mean = centered ? op_in(ctx, RMSPROP_MEAN_GRAD)->data : NULL,                         \
@@ -101,8 +107,10 @@ static const struct op_slot_def rmsprop_outputs[] = {{"ParamOut", 0},
             .decay = (T)ctx->attr[RMSPROP_DECAY]->f,                                               \
             .momentum = (T)ctx->attr[RMSPROP_MOMENTUM]->f,                                         \
         };                                                                                         \
-        (centered ? rmsprop_centered_##S                                                           \
-                  : rmsprop_plain_##S)(&a, tensor_count(op_in(ctx, RMSPROP_PARAM)));               \
+        return rows_update_run(                                                                    \
+            ctx, RMSPROP_GRAD, ctx->temps,                                                         \
+            &(struct rows_update){.dense = centered ? rmsprop_centered_##S : rmsprop_plain_##S,    \
+                                  .args = &a});                                                    \
     }
 
 DEFINE_RMSPROP(float, f32)
@@ -129,10 +137,10 @@ static int rmsprop_forward(struct op_ctx *ctx)
     int rc = optimizer_shape_check_dtype(ctx);
     if (rc < 0)
         return rc;
-    if (op_in(ctx, RMSPROP_PARAM)->dtype == DTYPE_FP32)
-        rmsprop_run_f32(ctx, centered);
-    else
-        rmsprop_run_f64(ctx, centered);
+    rc = op_in(ctx, RMSPROP_PARAM)->dtype == DTYPE_FP32 ? rmsprop_run_f32(ctx, centered)
+                                                        : rmsprop_run_f64(ctx, centered);
+    if (rc < 0)
+        return rc;
     if (!centered && mean != NULL && mean_out != NULL && mean_out->data != mean->data)
         memcpy(mean_out->data, mean->data, tensor_bytes(mean));
     return 0;
@@ -145,5 +153,6 @@ const struct op_def op_rmsprop = {
     .attrs = rmsprop_attrs,
     .infer_shape = rmsprop_infer,
     .kernel = rmsprop_forward,
+    .temps = ROWS_UPDATE_TEMPS,
     .row_splittable = true,
 };

@@ -6,12 +6,19 @@
 //   scale  Out = scale X + bias, or scale (X + bias) when not bias_after_scale     dX = scale dOut
 //
 // All X have one shape; X without elements is left out. Out may be one of the X.
+//
+// When all X are selected rows, so is their sum: each row once, sorted, values added in order of
+// occurrence. Of tensors and selected rows the sum is a tensor; rows are added to its rows (in the
+// order of X, to 0 or to the X that is Out). scale of selected rows scales their values.
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/ops/fold.h"
 #include "common/ops/op.h"
 #include "common/ops/op_clones.h"
+#include "common/ops/row_index.h"
+#include "common/ops/rows_merge.h"
+#include "common/ops/rows_value.h"
 #include "common/program/op_desc.h"
 
 extern const struct op_def op_sum, op_sum_scale;
@@ -22,7 +29,7 @@ static const struct op_attr_def sum_attrs[] = {
     OP_ATTR_BOOL("use_mkldnn", 0),
     {.name = NULL},
 };
-static const struct op_slot_def sum_inputs[] = {{"X", OP_SLOT_LIST}, {NULL, 0}};
+static const struct op_slot_def sum_inputs[] = {{"X", OP_SLOT_LIST | OP_SLOT_ROWS}, {NULL, 0}};
 static const struct op_slot_def sum_outputs[] = {{"Out", 0}, {NULL, 0}};
 
 enum { SCALE_SCALE, SCALE_BIAS, SCALE_BIAS_AFTER };
@@ -34,7 +41,7 @@ static const struct op_attr_def scale_attrs[] = {
 };
 enum { SCALE_X, SCALE_TENSOR };
 static const struct op_slot_def scale_inputs[] = {
-    {"X", 0}, {"ScaleTensor", OP_SLOT_OPTIONAL}, {NULL, 0}};
+    {"X", OP_SLOT_ROWS}, {"ScaleTensor", OP_SLOT_OPTIONAL}, {NULL, 0}};
 static const struct op_slot_def scale_outputs[] = {{"Out", 0}, {NULL, 0}};
 
 #define DEFINE_SCALE(T, S)                                                                         \
@@ -83,7 +90,13 @@ static int sum_infer(struct op_shape *shape)
             return err_set(shape->err, SL_EMISMATCH, "argument %zu of X has shape %s, another %s",
                            i, dims_format(&x->dims, text), dims_format(&first->dims, first_text));
     }
-    op_shape_copy(shape, 0, 0, first ? first : op_shape_in(shape, 0, 0));
+    if (first == NULL)
+        first = op_shape_in(shape, 0, 0);
+    // A tensor among them makes the sum one, and gives it its LoD.
+    for (size_t i = 0; i < shape->in[0].count && first->kind == VARIABLE_SELECTED_ROWS; i++)
+        if (op_shape_in(shape, 0, i)->kind == VARIABLE_TENSOR)
+            first = op_shape_in(shape, 0, i);
+    op_shape_copy(shape, 0, 0, first);
     return 0;
 }
 
@@ -102,7 +115,7 @@ static int sum_inputs_of(struct op_ctx *ctx, struct tensor *out, const void **in
     return count;
 }
 
-static int sum_forward(struct op_ctx *ctx)
+static int sum_tensors(struct op_ctx *ctx)
 {
     struct tensor *out = op_out(ctx, 0);
     const void *few[SUM_STACK], **inputs = few;
@@ -130,6 +143,107 @@ static int sum_forward(struct op_ctx *ctx)
     return rc;
 }
 
+static const struct selected_rows *rows_at(const struct op_ctx *ctx, size_t i)
+{
+    const struct variable *var = ctx->in[0].vars[i];
+    return var->kind == VARIABLE_SELECTED_ROWS ? &var->rows : NULL;
+}
+
+static int sum_rows(struct op_ctx *ctx)
+{
+    const struct selected_rows *few[SUM_STACK], **inputs = few;
+    size_t count = ctx->in[0].count;
+    bool in_place = false;
+    if (count > SUM_STACK && (inputs = mem_alloc(count * sizeof *inputs)) == NULL)
+        return err_set(ctx->err, SL_ENOMEM, "out of memory for %zu arguments", count);
+    for (size_t i = 0; i < count; i++) {
+        inputs[i] = rows_at(ctx, i);
+        in_place |= ctx->in[0].vars[i] == ctx->out[0].vars[0];
+    }
+    struct selected_rows *out = variable_rows(ctx->out[0].vars[0]);
+    int rc = in_place ? rows_merge_in_place(out, ctx->temps, inputs, count, ctx->err)
+                      : rows_merge_into(out, &ctx->temps[0], inputs, count, ctx->err);
+    if (inputs != few)
+        mem_free(inputs);
+    return rc;
+}
+
+// to[row] += values of a row, in their order.
+static int add_rows(struct op_ctx *ctx, struct tensor *to, const struct selected_rows *from)
+{
+    const struct dims dims = {.rank = 1, .d = {(int64_t)from->rows_count}};
+    int64_t width = dims_product(&to->dims, 1, to->dims.rank);
+    struct tensor index;
+    int rc = rows_merge_check(from, to, ctx->err);
+    tensor_init(&index);
+    if (rc < 0 || from->rows_count == 0)
+        return rc;
+    tensor_borrow(&index, DTYPE_INT64, &dims, from->rows, from->rows_count * sizeof *from->rows);
+    rc = row_index_check(ctx, "selected rows", &index, to->dims.d[0]);
+    if (rc == 0 && !row_index_add(to, &from->value, &index, width, -1))
+        rc = op_bad_dtype(ctx, (int)to->dtype);
+    return rc;
+}
+
+static void add_tensor(struct tensor *to, const struct tensor *x)
+{
+    int64_t n = (int64_t)tensor_count(to);
+    if (to->dtype == DTYPE_FP32)
+        fold_f32(tensor_f32(to), (const float *const[]){tensor_f32(to), tensor_f32(x)}, 2, n, 1);
+    else
+        fold_f64(tensor_f64(to), (const double *const[]){tensor_f64(to), tensor_f64(x)}, 2, n, 1);
+}
+
+static int check_mixed(const struct op_ctx *ctx, const struct tensor *out)
+{
+    if (out->dtype != DTYPE_FP32 && out->dtype != DTYPE_FP64)
+        return op_bad_dtype(ctx, (int)out->dtype);
+    for (size_t i = 0; i < ctx->in[0].count; i++) {
+        const struct tensor *x = op_in_at(ctx, 0, i);
+        if (x != NULL && x->dtype != out->dtype)
+            return err_set(ctx->err, SL_EMISMATCH, "argument %zu of X is %s, Out %s", i,
+                           dtype_name((int)x->dtype), dtype_name((int)out->dtype));
+    }
+    return 0;
+}
+
+static int sum_mixed(struct op_ctx *ctx)
+{
+    struct tensor *out = op_out(ctx, 0);
+    const struct tensor *begin = NULL;
+    size_t count = ctx->in[0].count;
+    int rc = check_mixed(ctx, out);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count; i++)
+        if (op_in_at(ctx, 0, i) == out)
+            begin = out;
+    if (begin == NULL && (begin = op_in_at(ctx, 0, 0)) != NULL && tensor_count(begin) > 0)
+        memcpy(out->data, begin->data, tensor_bytes(out));
+    else if (begin == NULL && tensor_bytes(out) > 0)
+        memset(out->data, 0, tensor_bytes(out));
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const struct tensor *x = op_in_at(ctx, 0, i);
+        if (x == NULL)
+            rc = add_rows(ctx, out, rows_at(ctx, i));
+        else if (x == begin)
+            begin = NULL;   // it is in already; once more is once more
+        else if (tensor_count(x) > 0)
+            add_tensor(out, x);
+    }
+    return rc;
+}
+
+static int sum_forward(struct op_ctx *ctx)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < ctx->in[0].count; i++)
+        rows += rows_at(ctx, i) != NULL;
+    if (rows == 0)
+        return sum_tensors(ctx);
+    return rows == ctx->in[0].count ? sum_rows(ctx) : sum_mixed(ctx);
+}
+
 // One `scale` by 1 for each argument of X.
 static int sum_make_grad(const struct op_desc *forward, struct op_desc **out, int out_max)
 {
@@ -144,14 +258,17 @@ static int sum_make_grad(const struct op_desc *forward, struct op_desc **out, in
 
 static int scale_forward(struct op_ctx *ctx)
 {
-    const struct tensor *x = op_in(ctx, SCALE_X), *by = op_in(ctx, SCALE_TENSOR);
-    struct tensor *out = op_out(ctx, 0);
+    const struct tensor *x, *by = op_in(ctx, SCALE_TENSOR);
+    struct tensor *out;
     float scale = ctx->attr[SCALE_SCALE]->f, bias = ctx->attr[SCALE_BIAS]->f;
     bool after = attr_bool(ctx->attr[SCALE_BIAS_AFTER]);
     if (by != NULL && (tensor_count(by) != 1 || by->dtype != DTYPE_FP32))
         return err_set(ctx->err, SL_EMISMATCH, "ScaleTensor must be one float32");
     if (by != NULL)
         scale = *tensor_f32(by);
+    int rc = rows_value_open(ctx, &x, &out);
+    if (rc < 0)
+        return rc;
     switch (x->dtype) {
     case DTYPE_FP32:
         scale_f32(out, x, scale, bias, after);
@@ -192,6 +309,7 @@ const struct op_def op_sum = {
     .grad = {.make = sum_make_grad},
     .infer_shape = sum_infer,
     .kernel = sum_forward,
+    .temps = 2,
     .row_splittable = true,
 };
 

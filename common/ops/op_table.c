@@ -320,6 +320,10 @@
     X(op_reverse)                                                                                  \
     X(op_reverse_flip)                                                                             \
     X(op_rmsprop)                                                                                  \
+    X(op_rows_fake_init)                                                                          \
+    X(op_rows_merge)                                                                              \
+    X(op_rows_split)                                                                              \
+    X(op_rows_tensor)                                                                             \
     X(op_select_multiplex)                                                                         \
     X(op_select_multiplex_grad)                                                                    \
     X(op_select_where)                                                                             \

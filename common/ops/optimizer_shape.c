@@ -5,6 +5,7 @@
 
 #include "common/base/err.h"
 #include "common/base/str.h"
+#include "common/ops/rows_update.h"
 #include "common/ops/whole_norms.h"
 
 int optimizer_shape_infer(struct op_shape *shape, const int *same_shape, const int *one_element)
@@ -40,7 +41,9 @@ int optimizer_shape_check_dtype(const struct op_ctx *ctx)
     if (param->dtype != DTYPE_FP32 && param->dtype != DTYPE_FP64)
         return op_bad_dtype(ctx, (int)param->dtype);
     for (int s = 1; ctx->def->inputs[s].name != NULL; s++) {
-        const struct tensor *in = op_in(ctx, s);
+        const struct selected_rows *rows = rows_update_in(ctx, s);
+        const struct tensor *in =
+            rows != NULL && rows->rows_count > 0 ? &rows->value : op_in(ctx, s);
         if (str_eq(ctx->def->inputs[s].name, WHOLE_NORMS_INPUT))
             continue;   // float64 always
         if (in != NULL && in->dtype != param->dtype)

@@ -145,12 +145,34 @@ int rows_merge_find_order(struct tensor *work, const struct rows_merge_in *in, s
 DEFINE_SUM(float, f32)
 DEFINE_SUM(double, f64)
 
-int rows_merge_into(struct selected_rows *dst, struct tensor *work,
-                    const struct selected_rows *const *in, size_t inputs, struct err *err)
+int rows_merge_check(const struct selected_rows *grad, const struct tensor *param, struct err *err)
 {
-    const struct selected_rows *like = inputs > 0 ? in[0] : dst;
+    const struct tensor *value = &grad->value;
+    char text[DIMS_TEXT_MAX], other[DIMS_TEXT_MAX];
+    if (param->dims.rank < 1 || grad->height != param->dims.d[0])
+        return err_set(err, SL_EMISMATCH, "selected rows of height %lld for a tensor %s",
+                       (long long)grad->height, dims_format(&param->dims, text));
+    if (grad->rows_count == 0)
+        return 0;
+    bool fits = value->dtype == param->dtype && value->dims.rank == param->dims.rank &&
+                value->dims.d[0] == (int64_t)grad->rows_count &&
+                (value->data != NULL || tensor_count(value) == 0);
+    for (int d = 1; fits && d < param->dims.rank; d++)
+        fits = value->dims.d[d] == param->dims.d[d];
+    return fits ? 0
+                : err_set(err, SL_EMISMATCH, "%zu selected rows %s %s for a tensor %s %s",
+                          grad->rows_count, dtype_name((int)value->dtype),
+                          dims_format(&value->dims, text), dtype_name((int)param->dtype),
+                          dims_format(&param->dims, other));
+}
+
+// The common part of merging variables: checks them and finds their rows. *out_list is in work.
+static int open_merge(struct tensor *work, const struct selected_rows *const *in, size_t inputs,
+                      const struct selected_rows **out_like, struct rows_merge_in **out_list,
+                      struct rows_merge *m, struct err *err)
+{
+    const struct selected_rows *like = in[0];
     uint64_t total = 0;
-    struct rows_merge m;
     for (size_t i = inputs; i > 0; i--) {
         like = in[i - 1]->rows_count > 0 ? in[i - 1] : like;
         total += in[i - 1]->rows_count;
@@ -170,20 +192,63 @@ int rows_merge_into(struct selected_rows *dst, struct tensor *work,
     struct rows_merge_in *list = (struct rows_merge_in *)(tensor_i64(work) + work_words(total));
     for (size_t i = 0; i < inputs; i++)
         list[i] = (struct rows_merge_in){in[i]->rows, in[i]->rows_count, in[i]->value.data};
-    if ((rc = rows_merge_find(work, list, inputs, like->height, &m, err)) < 0)
+    *out_like = like;
+    *out_list = list;
+    return rows_merge_find(work, list, inputs, like->height, m, err);
+}
+
+static void sum_into(const struct rows_merge *m, const struct rows_merge_in *list, size_t inputs,
+                     struct tensor *value)
+{
+    int64_t width = m->count > 0 ? dims_product(&value->dims, 1, value->dims.rank) : 0;
+    if (value->dtype == DTYPE_FP32)
+        rows_merge_sum_f32(m, list, inputs, width, tensor_f32(value));
+    else
+        rows_merge_sum_f64(m, list, inputs, width, tensor_f64(value));
+}
+
+int rows_merge_into(struct selected_rows *dst, struct tensor *work,
+                    const struct selected_rows *const *in, size_t inputs, struct err *err)
+{
+    const struct selected_rows *like;
+    struct rows_merge_in *list;
+    struct rows_merge m;
+    int rc = open_merge(work, in, inputs, &like, &list, &m, err);
+    if (rc < 0)
         return rc;
-    const struct dims *tall = &like->value.dims;
-    rc = selected_rows_shape(dst, like->height, m.count, like->value.dtype, tall);
+    const struct tensor *value = &like->value;
+    rc = selected_rows_shape(dst, like->height, m.count, value->dtype, &value->dims);
     if (rc < 0)
         return err_set(err, rc, "merged selected rows: %s", err_name(rc));
-    if (m.count == 0)
-        return 0;
-    memcpy(dst->rows, m.rows, m.count * sizeof *m.rows);
-    int64_t width = dims_product(tall, 1, tall->rank);
-    if (like->value.dtype == DTYPE_FP32)
-        rows_merge_sum_f32(&m, list, inputs, width, tensor_f32(&dst->value));
-    else
-        rows_merge_sum_f64(&m, list, inputs, width, tensor_f64(&dst->value));
+    if (m.count > 0)
+        memcpy(dst->rows, m.rows, m.count * sizeof *m.rows);
+    sum_into(&m, list, inputs, &dst->value);
+    return 0;
+}
+
+int rows_merge_in_place(struct selected_rows *dst, struct tensor *work,
+                        const struct selected_rows *const *in, size_t inputs, struct err *err)
+{
+    const struct selected_rows *like;
+    struct rows_merge_in *list;
+    struct rows_merge m;
+    int rc = open_merge(&work[0], in, inputs, &like, &list, &m, err);
+    if (rc < 0)
+        return rc;
+    int64_t height = like->height;
+    struct dims dims = like->value.dims;
+    dims.d[0] = (int64_t)m.count;
+    rc = tensor_resize(&work[1], like->value.dtype, &dims);
+    if (rc == 0) {
+        sum_into(&m, list, inputs, &work[1]);
+        rc = selected_rows_shape(dst, height, m.count, work[1].dtype, &dims);
+    }
+    if (rc < 0)
+        return err_set(err, rc, "merged selected rows: %s", err_name(rc));
+    if (m.count > 0)
+        memmove(dst->rows, m.rows, m.count * sizeof *m.rows);
+    if (tensor_bytes(&work[1]) > 0)
+        memcpy(dst->value.data, work[1].data, tensor_bytes(&work[1]));
     return 0;
 }
 
@@ -309,8 +374,8 @@ static int check_like(const struct selected_rows *like, const struct selected_ro
 {
     const struct tensor *x = &like->value, *y = &in->value;
     char text[DIMS_TEXT_MAX], other[DIMS_TEXT_MAX];
-    if (in->rows_count > 0 &&
-        (y->dims.rank < 1 || y->data == NULL || y->dims.d[0] != (int64_t)in->rows_count))
+    if (in->rows_count > 0 && (y->dims.rank < 1 || y->dims.d[0] != (int64_t)in->rows_count ||
+                               (y->data == NULL && tensor_count(y) > 0)))
         return err_set(err, SL_EMISMATCH, "selected rows %zu: %zu rows with a value %s", i,
                        in->rows_count, dims_format(&y->dims, text));
     if (in->height != like->height)

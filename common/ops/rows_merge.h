@@ -49,8 +49,15 @@ void rows_merge_sum_f32(const struct rows_merge *m, const struct rows_merge_in *
 void rows_merge_sum_f64(const struct rows_merge *m, const struct rows_merge_in *in, size_t inputs,
                         int64_t width, double *out);
 
-// Both steps on variables: dst becomes the merge of the inputs (none of which is dst), with the
+// Does a gradient fit a parameter: its type, rows, row shape; as many values as indices?
+// SL_EMISMATCH if not. (Without rows its value may have any shape.)
+int rows_merge_check(const struct selected_rows *grad, const struct tensor *param, struct err *err);
+
+// Both steps on variables. dst becomes the merge of the inputs (none of which is dst), with the
 // first one's height and row shape. SL_EMISMATCH when heights, row shapes or types differ,
 // SL_EUNSUPPORTED for another element type than float32 and float64.
 int rows_merge_into(struct selected_rows *dst, struct tensor *work,
                     const struct selected_rows *const *in, size_t inputs, struct err *err);
+// The same into one of the inputs. work: two temps.
+int rows_merge_in_place(struct selected_rows *dst, struct tensor *work,
+                        const struct selected_rows *const *in, size_t inputs, struct err *err);

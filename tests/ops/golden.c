@@ -115,12 +115,29 @@ static bool lod_equal(const struct tensor *a, const struct tensor *b)
     return true;
 }
 
+// Rows as they are in both: sorted or not.
+static bool rows_equal(const char *what, const struct variable *got,
+                       const struct variable *expected)
+{
+    const struct selected_rows *a = &got->rows, *b = &expected->rows;
+    if (a->height == b->height && a->rows_count == b->rows_count &&
+        (a->rows_count == 0 || memcmp(a->rows, b->rows, a->rows_count * sizeof *a->rows) == 0))
+        return true;
+    printf("%s: %zu rows of %lld, expected %zu of %lld (or other rows)\n", what, a->rows_count,
+           (long long)a->height, b->rows_count, (long long)b->height);
+    return false;
+}
+
 bool golden_close(const char *what, const struct variable *got, const struct variable *expected,
                   double relative, double absolute)
 {
     char got_text[DIMS_TEXT_MAX], expected_text[DIMS_TEXT_MAX];
-    const struct tensor *a = &got->tensor, *b = &expected->tensor;
-    if (got->kind != VARIABLE_TENSOR || a->dtype != b->dtype || !dims_equal(&a->dims, &b->dims) ||
+    bool rows = expected->kind == VARIABLE_SELECTED_ROWS;
+    if (rows && (got->kind != VARIABLE_SELECTED_ROWS || !rows_equal(what, got, expected)))
+        return false;
+    const struct tensor *a = rows ? &got->rows.value : &got->tensor,
+                        *b = rows ? &expected->rows.value : &expected->tensor;
+    if (got->kind != expected->kind || a->dtype != b->dtype || !dims_equal(&a->dims, &b->dims) ||
         !lod_equal(a, b)) {
         printf("%s: %s %s, expected %s %s (or another LoD)\n", what, dtype_name((int)a->dtype),
                dims_format(&a->dims, got_text), dtype_name((int)b->dtype),
