@@ -69,14 +69,18 @@ int binary_forward(struct op_ctx *ctx, const struct binary_rows *rows)
     broadcast_plan(&x->dims, &y->dims, ctx->attr[BINARY_AXIS]->i, &b);
     size_t bytes = dtype_bytes(x->dtype), out_bytes = dtype_bytes(out->dtype);
     struct broadcast_at at = {0};
+    bool exchange = rows->exchanges && x->dims.rank < y->dims.rank;
     if (b.empty)
         return 0;
     do {
         int last = b.rank - 1;
-        rows->row[number]((char *)out->data + at.out * (int64_t)out_bytes,
-                          (const char *)x->data + at.x * (int64_t)bytes,
-                          (const char *)y->data + at.y * (int64_t)bytes, b.d[last], b.x[last],
-                          b.y[last]);
+        void *to = (char *)out->data + at.out * (int64_t)out_bytes;
+        const void *from_x = (const char *)x->data + at.x * (int64_t)bytes;
+        const void *from_y = (const char *)y->data + at.y * (int64_t)bytes;
+        if (exchange)
+            rows->row[number](to, from_y, from_x, b.d[last], b.y[last], b.x[last]);
+        else
+            rows->row[number](to, from_x, from_y, b.d[last], b.x[last], b.y[last]);
     } while (broadcast_next(&b, &at));
     return 0;
 }

@@ -14,6 +14,7 @@
 // Kernels by element type; a missing one is refused.
 struct binary_rows {
     broadcast_row *row[NUMBERS];
+    bool exchanges;   // X with fewer dimensions than Y becomes the second operand, as in Fluid
 };
 
 // A run of n elements of a gradient: d = f(dout, out, x, y). Operands that do not move stand on one
@@ -151,6 +152,10 @@ int binary_backward(struct op_ctx *ctx, const struct binary_grads *dx,
         }                                                                                          \
     }
 
+#define BINARY_ROWS(NAME, EXCHANGES)                                                               \
+    {                                                                                              \
+        {NAME##_f32, NAME##_f64, NAME##_i32, NAME##_i64}, EXCHANGES                                \
+    }
 #define BINARY_ALL(NAME)                                                                           \
     {                                                                                              \
         {                                                                                          \

@@ -24,7 +24,7 @@ static const struct op_attr_def compare_attrs[] = {
 #define COMPARE(NAME)                                                                              \
     static int NAME##_forward(struct op_ctx *ctx)                                                  \
     {                                                                                              \
-        static const struct binary_rows rows = BINARY_ALL(NAME##_row);                             \
+        static const struct binary_rows rows = BINARY_ROWS(NAME##_row, false);                     \
         return binary_forward(ctx, &rows);                                                         \
     }                                                                                              \
     extern const struct op_def op_compare_##NAME;                                                  \

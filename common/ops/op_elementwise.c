@@ -14,7 +14,8 @@
 //
 // Gradients sum over repetitions (binary.h). Integers wrap; they may not be divided by 0. Powers of
 // integers and remainders of float are computed in double; an integer power that does not fit is
-// the smallest integer. (Fluid exchanges X and Y of mod and pow when X is the smaller one.)
+// the smallest integer. As in Fluid, X and Y of pow, mod and floordiv change places (but not in
+// their gradients) when X has fewer dimensions: then Out = Y^X.
 
 #include <stdint.h>
 #include <tgmath.h>
@@ -91,24 +92,37 @@ FLOATS(GRAD_Y, PLAIN, pow_y, g *log(a) * pow(a, b))
 INTEGERS(GRAD_X, pow_x, NUMBER_TO_INTEGER(a, (double)(g *b) * POWER(a, b - 1)))
 INTEGERS(GRAD_Y, pow_y, NUMBER_TO_INTEGER(a, (double)g *log((double)a) * POWER(a, b)))
 
-// Refuses 0 in an integer Y.
-static int check_divisors(struct op_ctx *ctx)
+// Refuses 0 in an integer divisor.
+static int check_divisor(struct op_ctx *ctx, int slot)
 {
-    const struct tensor *y = op_in(ctx, BINARY_Y);
+    const struct tensor *y = op_in(ctx, slot);
     uint64_t n = tensor_count(y);
     for (uint64_t i = 0; i < n; i++)
         if ((y->dtype == DTYPE_INT32 && tensor_i32(y)[i] == 0) ||
             (y->dtype == DTYPE_INT64 && tensor_i64(y)[i] == 0))
             return err_set(ctx->err, SL_EINVAL,
-                           "element %llu of Y is 0: integers are not divided by it",
-                           (unsigned long long)i);
+                           "element %llu of %s is 0: integers are not divided by it",
+                           (unsigned long long)i, slot == BINARY_X ? "X" : "Y");
     return 0;
 }
 
-#define FORWARD(NAME, CHECK)                                                                       \
+static int check_divisors(struct op_ctx *ctx)
+{
+    return check_divisor(ctx, BINARY_Y);
+}
+
+// For those that change places.
+static int check_second(struct op_ctx *ctx)
+{
+    bool exchanged = op_in(ctx, BINARY_X)->dims.rank < op_in(ctx, BINARY_Y)->dims.rank;
+    return check_divisor(ctx, exchanged ? BINARY_X : BINARY_Y);
+}
+
+#define FORWARD(NAME, CHECK) FORWARD_ROWS(NAME, CHECK, false)
+#define FORWARD_ROWS(NAME, CHECK, EXCHANGES)                                                       \
     static int NAME##_forward(struct op_ctx *ctx)                                                  \
     {                                                                                              \
-        static const struct binary_rows rows = BINARY_ALL(NAME##_row);                             \
+        static const struct binary_rows rows = BINARY_ROWS(NAME##_row, EXCHANGES);                 \
         int rc = CHECK(ctx);                                                                       \
         return rc < 0 ? rc : binary_forward(ctx, &rows);                                           \
     }
@@ -128,8 +142,8 @@ FORWARD(mul, UNCHECKED)
 FORWARD(div, check_divisors)
 FORWARD(max, UNCHECKED)
 FORWARD(min, UNCHECKED)
-FORWARD(pow, UNCHECKED)
-FORWARD(mod, check_divisors)
+FORWARD_ROWS(pow, UNCHECKED, true)
+FORWARD_ROWS(mod, check_second, true)
 BACKWARD(add, same, same, UNCHECKED)
 BACKWARD(sub, same, negated, UNCHECKED)
 BACKWARD(mul, mul_x, mul_y, UNCHECKED)
@@ -140,8 +154,8 @@ BACKWARD(pow, pow_x, pow_y, UNCHECKED)
 
 static int floordiv_forward(struct op_ctx *ctx)
 {
-    static const struct binary_rows rows = {{NULL, NULL, div_row_i32, div_row_i64}};
-    int rc = check_divisors(ctx);
+    static const struct binary_rows rows = {{NULL, NULL, div_row_i32, div_row_i64}, true};
+    int rc = check_second(ctx);
     return rc < 0 ? rc : binary_forward(ctx, &rows);
 }
 
@@ -202,7 +216,7 @@ static int minus_infer(struct op_shape *shape)
 
 static int minus_forward(struct op_ctx *ctx)
 {
-    static const struct binary_rows rows = {{sub_row_f32, sub_row_f64}};
+    static const struct binary_rows rows = {{sub_row_f32, sub_row_f64}, false};
     return binary_forward(ctx, &rows);
 }
 
