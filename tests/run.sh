@@ -147,7 +147,7 @@ if wanted tidy; then
 fi
 if wanted integration; then
     title "integration"
-    pytests integration 900 tests/integration
+    pytests integration 900 tests/integration tests/interop
 fi
 if wanted valgrind; then
     title "valgrind"

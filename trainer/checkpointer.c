@@ -10,10 +10,13 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/ckpt/ckpt_facts.h"
 #include "common/ckpt/ckpt_find.h"
 #include "common/ckpt/ckpt_manifest.h"
 #include "common/ckpt/ckpt_report.h"
 #include "common/ckpt/ckpt_save.h"
+#include "common/program/slice_map.h"
+#include "common/ps/comm.h"
 #include "trainer/engine.h"
 #include "trainer/work.h"
 
@@ -125,8 +128,14 @@ static int write_folder(struct checkpointer *saver, struct engine *engine, const
         snprintf(name, sizeof name, "epoch_%lld", (long long)progress.epoch);
     else
         snprintf(name, sizeof name, "step_%lld", (long long)progress.step);
-    struct ckpt_save_options how = {.progress = &progress};
+    struct ckpt_facts facts;
+    ckpt_facts_init(&facts);
+    ckpt_facts_network(&facts, engine->job.main);
+    facts.servers = engine->comm ? comm_slices(engine->comm)->servers : 0;
+    facts.trainers = engine->trainers;
+    struct ckpt_save_options how = {.progress = &progress, .facts = &facts};
     int rc = ckpt_save_series(source, saver->dir, name, saver->keep, &how, out, err);
+    ckpt_facts_deinit(&facts);
     ckpt_progress_deinit(&progress);
     return rc;
 }

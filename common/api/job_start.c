@@ -9,6 +9,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/fsutil.h"
 #include "common/base/mem.h"
 #include "common/ckpt/ckpt_find.h"
 #include "common/ckpt/ckpt_load.h"
@@ -32,6 +33,8 @@ static const char *chosen_dir(const struct option_set *options, enum job_start_m
 static int load_from(const struct option_set *options, const char *path,
                      const struct program *program, struct scope *scope, struct job_start *start,
                      struct err *err);
+static int write_report(const struct option_set *options, const struct program *program,
+                        const struct ckpt_report *report, struct err *err);
 static int take_progress(struct job_start *start, struct err *err);
 
 void job_start_init(struct job_start *start)
@@ -76,6 +79,8 @@ int job_start_load(const struct option_set *options, const struct program *progr
     }
     rc = load_from(options, path, program, scope, start, err);
     mem_free(path);
+    int written = write_report(options, program, &start->report, rc < 0 ? NULL : err);
+    rc = rc < 0 ? rc : written;
     return rc < 0 ? rc : take_progress(start, err);
 }
 
@@ -133,6 +138,7 @@ static int load_from(const struct option_set *options, const char *path,
         .what = start->mode == JOB_START_INIT ? CKPT_PARAMS : CKPT_PERSISTABLES,
         .except = option_list(options, "load_except"),
         .partial = option_bool(options, "partial"),
+        .filename = option_string(options, "load_filename"),
     };
     if (how.what == CKPT_PARAMS && !program->slices) {
         bool inferred = false;
@@ -153,6 +159,27 @@ static int load_from(const struct option_set *options, const char *path,
         rc = ckpt_load(path, program, scope, &how, &start->report, err);
     str_list_deinit(&params);
     return rc;
+}
+
+// --load_report, also of a load that was refused.
+static int write_report(const struct option_set *options, const struct program *program,
+                        const struct ckpt_report *report, struct err *err)
+{
+    const char *name = option_string(options, "load_report");
+    if (!name || !report->path)
+        return 0;
+    bool server = program->slices && program->server >= 0;
+    char *path = server ? mem_must_printf("%s.%d", name, program->server) : mem_must_strdup(name);
+    struct buf text;
+    buf_init(&text, 0);
+    int rc = ckpt_report_json(report, &text);
+    if (!rc)
+        rc = buf_append(&text, "\n", 1);
+    rc = rc ? err_set(err, rc, "--load_report: the report cannot be written as JSON")
+            : fsutil_write_atomic(path, text.data, text.bytes, err);
+    buf_deinit(&text);
+    mem_free(path);
+    return rc ? err_prefix(err, "--load_report") : 0;
 }
 
 static int take_progress(struct job_start *start, struct err *err)

@@ -99,12 +99,12 @@ def write(path, dtype, dims, values):
 
 
 def names(folder):
-    """The variable files of a checkpoint folder, nested ones too, without our manifest."""
+    """The variable files of a checkpoint folder, nested ones too, without manifest and sums."""
     found = []
     for base, _, files in os.walk(folder):
         for name in files:
             path = os.path.relpath(os.path.join(base, name), folder)
-            if not path.startswith('.') and not path.endswith('.json'):
+            if not path.startswith(('.', 'sluice.')) and not path.endswith('.json'):
                 found.append(path)
     return sorted(found)
 
