@@ -46,9 +46,9 @@ struct store_options {
 // SL_EEXIST: what is there is not ours. SL_EUNSUPPORTED: scheme.
 int store_begin(const char *uri, const struct store_options *options, struct store_writer **out,
                 struct err *err);
-// One file after another: open, write any number of times, close (flushed to disk). name is
-// relative (fsutil_check_relative), may have sub-folders, must not be the mark nor start with its
-// name.
+// One file after another: open, write any number of times, close. What cannot be written is told by
+// a later call, at last by store_commit, which flushes everything to disk. name is relative
+// (fsutil_check_relative), may have sub-folders, must not be the mark nor start with its name.
 int store_put_open(struct store_writer *writer, const char *name, struct err *err);
 int store_put_write(struct store_writer *writer, const void *data, size_t bytes, struct err *err);
 int store_put_close(struct store_writer *writer, struct err *err);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Folders on the local file system.
 //
-// A write goes into a hidden temporary folder beside the target: files (each flushed), their
-// folders, the mark last, then ONE rename makes it visible: onto nothing, or exchanged with the
+// A write goes into a hidden temporary folder beside the target: files (by a thread of their own,
+// all flushed before the commit), their folders, the mark last, then ONE rename makes it visible: onto nothing, or exchanged with the
 // older folder, whose foreign files were hard-linked into the new one before. So the target is at
 // every instant the old folder or the new one, whole. Where folders cannot be exchanged (the target
 // is a mount point, its parent is read-only, it has foreign sub-folders, the file system has no
@@ -32,6 +32,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/storage/folder.h"
+#include "common/storage/write_behind.h"
 
 #define LIST_MAX (1u << 20)
 #define TEMP_NAME_MAX 300
@@ -50,8 +51,8 @@ struct writer {
     bool committed;
     struct map names;           // put so far
     struct map listed;          // the old mark speaks of these
-    int fd;                     // the open file
-    char *fd_name;
+    struct write_behind *behind;
+    bool file_open;
 };
 
 struct file {
@@ -82,7 +83,8 @@ static int local_begin(const char *path, const struct store_options *options, vo
     w->options = *options;
     w->io = options->io ? options->io : &system_io;
     w->shown = mem_must_strdup(path);
-    w->home_fd = w->temp_fd = w->fd = -1;
+    w->home_fd = w->temp_fd = -1;
+    w->behind = write_behind_new(w->io);
     map_init(&w->names);
     map_init(&w->listed);
     int rc = locate(w, err);
@@ -101,8 +103,8 @@ static int local_begin(const char *path, const struct store_options *options, vo
 static int local_put_open(void *self, const char *name, struct err *err)
 {
     struct writer *w = self;
-    if (w->fd >= 0)
-        return err_set(err, SL_EUSAGE, "%s: %s is still open", w->shown, w->fd_name);
+    if (w->file_open)
+        return err_set(err, SL_EUSAGE, "%s: a file is still open", w->shown);
     int rc = fsutil_check_relative(name, err);
     if (rc)
         return err_prefix(err, "%s", w->shown);
@@ -111,10 +113,11 @@ static int local_put_open(void *self, const char *name, struct err *err)
         return err_set(err, SL_EREFUSED, "%s: `%s` is a reserved name", w->shown, name);
     if (map_get(&w->names, name))
         return err_set(err, SL_EEXIST, "%s: `%s` comes twice", w->shown, name);
-    w->fd = fsutil_open_beneath(w->temp, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666, err);
-    if (w->fd < 0)
-        return w->fd;
-    w->fd_name = mem_must_strdup(name);
+    int fd = fsutil_open_beneath(w->temp, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666, err);
+    if (fd < 0)
+        return fd;
+    write_behind_open(w->behind, fd, name);
+    w->file_open = true;
     map_set(&w->names, name, w);
     return 0;
 }
@@ -122,30 +125,27 @@ static int local_put_open(void *self, const char *name, struct err *err)
 static int local_put_write(void *self, const void *data, size_t bytes, struct err *err)
 {
     struct writer *w = self;
-    int rc = folder_write(w->io, w->fd, data, bytes, w->fd_name, err);
+    int rc = write_behind_put(w->behind, data, bytes, err);
     return rc ? err_prefix(err, "%s", w->shown) : 0;
 }
 
 static int local_put_close(void *self, struct err *err)
 {
     struct writer *w = self;
-    int rc = 0;
-    if (w->io->fsync(w->fd) != 0)
-        rc = folder_fail(err, "flush to disk", w->fd_name);
-    if (close(w->fd) != 0 && !rc)
-        rc = folder_fail(err, "close", w->fd_name);
-    w->fd = -1;
-    mem_free(w->fd_name);
-    w->fd_name = NULL;
+    int rc = write_behind_close(w->behind, err);
+    w->file_open = false;
     return rc ? err_prefix(err, "%s", w->shown) : 0;
 }
 
 static int local_commit(void *self, const void *mark, size_t mark_bytes, struct err *err)
 {
     struct writer *w = self;
-    if (w->fd >= 0)
-        return err_set(err, SL_EUSAGE, "%s: %s is still open", w->shown, w->fd_name);
-    int rc = folder_sync_tree(w->io, w->temp_fd, &w->names, w->shown, err);
+    if (w->file_open)
+        return err_set(err, SL_EUSAGE, "%s: a file is still open", w->shown);
+    int rc = write_behind_drain(w->behind, err);
+    if (rc)
+        return err_prefix(err, "%s", w->shown);
+    rc = folder_sync_tree(w->io, w->temp_fd, &w->names, w->shown, err);
     if (!rc && w->exists && !w->in_place && carry_foreign(w) != 0)
         w->in_place = true;
     if (!rc && w->in_place) {
@@ -163,8 +163,7 @@ static int local_commit(void *self, const void *mark, size_t mark_bytes, struct 
 static void local_end(void *self)
 {
     struct writer *w = self;
-    if (w->fd >= 0)
-        close(w->fd);
+    write_behind_free(w->behind);
     if (w->temp && !w->committed)
         fsutil_remove_tree(w->temp, NULL);
     if (w->temp_fd >= 0)
@@ -178,7 +177,6 @@ static void local_end(void *self)
     mem_free(w->home);
     mem_free(w->base);
     mem_free(w->temp);
-    mem_free(w->fd_name);
     mem_free(w);
 }
 
@@ -235,7 +233,8 @@ static int local_remove(const char *path, const struct store_options *options, s
     struct foreign_search search = {&w->listed, options->mark, NULL};
     w->io = options->io ? options->io : &system_io;
     w->shown = mem_must_strdup(path);
-    w->home_fd = w->temp_fd = w->fd = -1;
+    w->home_fd = w->temp_fd = -1;
+    w->behind = write_behind_new(w->io);
     w->committed = true;        // nothing to clean up behind us
     bool ours = false;
     map_init(&w->names);
