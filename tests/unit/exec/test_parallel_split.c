@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/exec/parallel_cut.h"
 #include "common/exec/parallel_split.h"
+#include "common/exec/parallel_sum.h"
 #include "tests/unit/exec/exec_fixture.h"
 
 #define D(...)                                                                                     \
@@ -213,6 +214,91 @@ static void test_sequences_are_cut_and_joined(void **state)
     variable_deinit(&joined);
 }
 
+static void make_rows(struct variable *out, size_t count, const int64_t *rows, float first)
+{
+    struct dims dims = dims_make(2, D((int64_t)count, 2));
+    variable_init(out);
+    struct selected_rows *sr = variable_rows(out);
+    sr->height = 10;
+    assert_int_equal(selected_rows_resize(sr, count), 0);
+    assert_int_equal(tensor_resize(&sr->value, DTYPE_FP32, &dims), 0);
+    if (count > 0)
+        memcpy(sr->rows, rows, count * sizeof *rows);
+    for (size_t i = 0; i < 2 * count; i++)
+        tensor_f32(&sr->value)[i] = first + (float)i;
+}
+
+// Worker after worker, none merged; the same again takes no memory.
+static void test_sparse_gradients_are_joined(void **state)
+{
+    (void)state;
+    struct variable parts[3], spare;
+    struct variable *grads[3] = {&parts[0], &parts[1], &parts[2]};
+    struct err err = {0};
+    unsigned long allocated = 0;
+    variable_init(&spare);
+    for (size_t i = 0; i < 3; i++)
+        variable_init(&parts[i]);
+    for (int step = 0; step < 6; step++) {
+        struct variable made[3];
+        make_rows(&made[0], 2, (const int64_t[]){7, 3}, 0);
+        make_rows(&made[1], 0, NULL, 0);
+        make_rows(&made[2], 1, (const int64_t[]){3}, 50);
+        unsigned long before = mem_allocation_count();
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(variable_copy(&parts[i], &made[i]), 0);
+        assert_int_equal(parallel_sum_check(grads, 3, &err), 0);
+        for (int piece = 0; piece < 3; piece++)
+            assert_int_equal(
+                parallel_sum_part(grads, 3, piece, 3, step % 3, step % 2 == 1, &spare, &err), 0);
+        allocated = mem_allocation_count() - before;
+        const struct selected_rows *sum = &parts[step % 2 == 1 ? 2 : 0].rows;
+        assert_int_equal(sum->rows_count, 3);
+        assert_int_equal(sum->height, 10);
+        assert_memory_equal(sum->rows, ((const int64_t[]){7, 3, 3}), 3 * sizeof(int64_t));
+        const float *values = tensor_f32(&sum->value);
+        assert_memory_equal(values, ((const float[]){0, 1, 2, 3, 50, 51}), 6 * sizeof(float));
+        for (size_t i = 0; i < 3; i++)
+            variable_deinit(&made[i]);
+    }
+    assert_int_equal(allocated, 0);
+    variable_deinit(&parts[1]);
+    exec_fixture_value(&parts[1], 2, D(10, 2));
+    assert_int_equal(parallel_sum_check(grads, 3, &err), SL_EMISMATCH);
+    for (size_t i = 0; i < 3; i++)
+        variable_deinit(&parts[i]);
+    variable_deinit(&spare);
+}
+
+// However many share the work, and whatever does not divide.
+static void test_dense_sums_do_not_depend_on_pieces(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n < 1000; n = n * 3 + 1) {
+        for (int pieces = 1; pieces < 6; pieces++) {
+            struct variable parts[3], spare;
+            struct variable *grads[3] = {&parts[0], &parts[1], &parts[2]};
+            struct err err = {0};
+            variable_init(&spare);
+            for (int w = 0; w < 3; w++) {
+                exec_fixture_value(&parts[w], 1, D(n));
+                for (int64_t i = 0; i < n; i++)
+                    tensor_f32(&parts[w].tensor)[i] = 0.1f * (float)(i + 1) / (float)(w + 3);
+            }
+            assert_int_equal(parallel_sum_check(grads, 3, &err), 0);
+            for (int piece = pieces - 1; piece >= 0; piece--)
+                assert_int_equal(parallel_sum_part(grads, 3, piece, pieces, 0, false, &spare, &err),
+                                 0);
+            for (int64_t i = 0; i < n; i++) {
+                float a = 0.1f * (float)(i + 1);
+                assert_true(tensor_f32(&parts[0].tensor)[i] == (a / 3 + a / 4) + a / 5);
+            }
+            for (int w = 0; w < 3; w++)
+                variable_deinit(&parts[w]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +308,8 @@ int main(void)
         cmocka_unit_test(test_order_follows_values),
         cmocka_unit_test(test_samples_are_dealt_as_fluid_deals_them),
         cmocka_unit_test(test_sequences_are_cut_and_joined),
+        cmocka_unit_test(test_sparse_gradients_are_joined),
+        cmocka_unit_test(test_dense_sums_do_not_depend_on_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
