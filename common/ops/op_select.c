@@ -3,6 +3,7 @@
 //
 //   multiplex    Out[i] = X_Ids[i] [i], row by row      dX_k = 0, dX_Ids[i] [i] = dOut[i]
 //   where        Out[i] = Condition[i] ? X[i] : Y[i]    dX = dOut where true, dY = dOut where false
+//   ref_by_trainer_id   Out = X_TrainerId          (the servers of asynchronous training)
 //   where_index  the places of Condition's true elements [count, rank], int64, in row-major order
 
 #include <string.h>
@@ -11,7 +12,8 @@
 #include "common/ops/op.h"
 
 extern const struct op_def op_select_multiplex, op_select_multiplex_grad;
-extern const struct op_def op_select_where, op_select_where_grad, op_select_where_index;
+extern const struct op_def op_select_where, op_select_where_grad, op_select_where_index,
+    op_select_by_trainer_id;
 
 static const struct op_attr_def no_attrs[] = {{.name = NULL}};
 enum { MULTIPLEX_IDS, MULTIPLEX_X };
@@ -84,6 +86,38 @@ static int multiplex_forward(struct op_ctx *ctx)
                (const char *)op_in_at(ctx, MULTIPLEX_X, (size_t)tensor_i32(ids)[i])->data +
                    (size_t)i * bytes,
                bytes);
+    return rc;
+}
+
+enum { REF_X, REF_TRAINER_ID };
+static const struct op_slot_def ref_inputs[] = {{"X", OP_SLOT_LIST}, {"TrainerId", 0}, {NULL, 0}};
+
+static int ref_infer(struct op_shape *shape)
+{
+    const struct op_var_dims *first = op_shape_in(shape, REF_X, 0);
+    if (first == NULL)
+        return err_set(shape->err, SL_EINVAL, "X is missing");
+    op_shape_copy(shape, 0, 0, first);
+    return 0;
+}
+
+static int ref_forward(struct op_ctx *ctx)
+{
+    const struct tensor *id = op_in(ctx, REF_TRAINER_ID);
+    size_t count = ctx->in[REF_X].count;
+    if (id->dtype != DTYPE_INT64 || tensor_count(id) < 1)
+        return err_set(ctx->err, SL_EINVAL, "TrainerId must be one int64 number");
+    if (tensor_i64(id)[0] < 0 || (uint64_t)tensor_i64(id)[0] >= count)
+        return err_set(ctx->err, SL_EINVAL, "TrainerId is %lld, there are %zu tensors",
+                       (long long)tensor_i64(id)[0], count);
+    const struct tensor *x = op_in_at(ctx, REF_X, (size_t)tensor_i64(id)[0]);
+    struct tensor *out = op_out(ctx, 0);
+    if (x == NULL)
+        return err_set(ctx->err, SL_EINVAL, "argument %lld of X is missing",
+                       (long long)tensor_i64(id)[0]);
+    int rc = op_resize(out, x->dtype, &x->dims, ctx->err);
+    if (rc == 0 && out->data != x->data && tensor_bytes(x) > 0)
+        memcpy(out->data, x->data, tensor_bytes(x));
     return rc;
 }
 
@@ -278,5 +312,15 @@ const struct op_def op_select_where_index = {
     .attrs = no_attrs,
     .infer_shape = where_index_infer,
     .kernel = where_index_forward,
+    .kernel_resizes = true,
+};
+
+const struct op_def op_select_by_trainer_id = {
+    .type = "ref_by_trainer_id",
+    .inputs = ref_inputs,
+    .outputs = out_output,
+    .attrs = no_attrs,
+    .infer_shape = ref_infer,
+    .kernel = ref_forward,
     .kernel_resizes = true,
 };

@@ -324,6 +324,7 @@
     X(op_rows_merge)                                                                              \
     X(op_rows_split)                                                                              \
     X(op_rows_tensor)                                                                             \
+    X(op_select_by_trainer_id)                                                                     \
     X(op_select_multiplex)                                                                         \
     X(op_select_multiplex_grad)                                                                    \
     X(op_select_where)                                                                             \
