@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unpacks tests/data/goldens.tar.xz once into a folder, and prints where it is.
+"""Unpacks the archives of tests/data once into a folder, and prints where it is.
 
     python3 tests/goldens/unpack.py BUILD_FOLDER [SHARED]      prints BUILD_FOLDER/goldens
 
@@ -8,6 +8,7 @@ there, so that one folder has all that this machine has.
 Safe when several tests start at once: one unpacks beside and renames.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -15,21 +16,26 @@ import sys
 import tarfile
 import tempfile
 
-ARCHIVE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data', 'goldens.tar.xz')
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data')
 
 
 def unpacked(build):
     """The folder of the cases below build, made when absent or out of date."""
-    with open(ARCHIVE, 'rb') as handle:
-        digest = hashlib.sha256(handle.read()).hexdigest()
+    archives = sorted(glob.glob(os.path.join(DATA, '*.tar.xz')))
+    digest = hashlib.sha256()
+    for archive in archives:
+        with open(archive, 'rb') as handle:
+            digest.update(handle.read())
+    digest = digest.hexdigest()
     where = os.path.join(build, 'goldens')
     mark = os.path.join(where, '.archive')
     if _read(mark) == digest:
         return where
     os.makedirs(build, exist_ok=True)
     beside = tempfile.mkdtemp(prefix='goldens.', dir=build)
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(beside)
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            tar.extractall(beside)
     with open(os.path.join(beside, '.archive'), 'w') as handle:
         handle.write(digest)
     if os.path.isdir(where) and _read(mark) != digest:

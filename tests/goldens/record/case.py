@@ -31,7 +31,7 @@ class Case(object):
                  inference=False, combined=False, params=False, dist=(),
                  dist_run=None, dist_resume=0, shared_feed=None,
                  grads=True, keep_callstack=False, init_only=False,
-                 fetch_steps=None, notes=''):
+                 fetch_steps=None, notes='', workers=1):
         self.name = name
         self.net = net
         self.opt = opt
@@ -51,6 +51,7 @@ class Case(object):
         self.init_only = init_only
         self.fetch_steps = fetch_steps
         self.notes = notes
+        self.workers = workers            # of a ParallelExecutor (CPU_NUM)
 
 
 class Built(object):

@@ -88,7 +88,7 @@ def compare(one, two):
         if name.startswith('losses_trainer'):
             with open(os.path.join(one, name)) as a:
                 with open(os.path.join(two, name)) as b:
-                    for x, y in zip(a, b):
+                    for x, y in zip(a.read().split(), b.read().split()):
                         worst = max(worst, abs(float(x) - float(y)))
     gaps = local_run.differences(os.path.join(one, 'saved'),
                                  os.path.join(two, 'saved'))

@@ -107,6 +107,10 @@ def trainer(spec, case):
                            vars=[program.global_block().var(p.name)
                                  for p in program.all_parameters()
                                  if p.name not in remote])
+    runnable = program
+    if case.workers > 1:
+        runnable = fluid.CompiledProgram(program).with_data_parallel(
+            loss_name=loss_name, places=[fluid.CPUPlace()] * case.workers)
     losses, fetched = [], []
     produced = set()
     for op in program.global_block().ops:
@@ -114,13 +118,14 @@ def trainer(spec, case):
     names = [n for n in names if n in produced]
     for step in range(spec['first_step'], spec['first_step'] + spec['steps']):
         batch = split_feed(case.data.batch(step), number, spec['trainers'])
-        values = exe.run(program, feed=local_run.to_feed(batch),
+        values = exe.run(runnable, feed=local_run.to_feed(batch),
                          fetch_list=[loss_name] + names)
-        losses.append(float(np.array(values[0]).reshape(-1)[0]))
+        losses.append([float(v) for v in np.array(values[0]).reshape(-1)])
         fetched.append([float(np.array(v).reshape(-1)[0]) for v in values[1:]])
     with open(os.path.join(spec['work'], 'losses_trainer_%d.txt' % number),
               'w') as handle:
-        handle.writelines('%.9g\n' % v for v in losses)
+        handle.writelines(' '.join('%.9g' % v for v in row) + '\n'
+                          for row in losses)
     if names:
         with open(os.path.join(spec['work'], 'fetches_trainer_%d.txt' % number),
                   'w') as handle:

@@ -90,6 +90,11 @@ def train(case, built, folder, record):
     info = {}
     with fluid.scope_guard(core.Scope()):
         exe.run(built.startup)
+        runnable = built.main
+        if case.workers > 1:
+            runnable = fluid.CompiledProgram(built.main).with_data_parallel(
+                loss_name=built.net.loss.name,
+                places=[fluid.CPUPlace()] * case.workers)
         fluid.io.save_persistables(exe, os.path.join(folder, 'init'),
                                    main_program=built.main)
         if case.init_only:
@@ -103,9 +108,9 @@ def train(case, built, folder, record):
             kept = [0, 1, case.steps - 1]
         for step in range(case.steps):
             names = [loss_name] + fetches + (grads if step == 0 else [])
-            values = exe.run(built.main, feed=to_feed(case.data.batch(step)),
+            values = exe.run(runnable, feed=to_feed(case.data.batch(step)),
                              fetch_list=names, return_numpy=False)
-            losses.append(float(np.array(values[0]).reshape(-1)[0]))
+            losses.append([float(v) for v in np.array(values[0]).reshape(-1)])
             if record and step in kept:
                 for name, value in zip(names[1:], values[1:]):
                     write_fetch(os.path.join(
@@ -235,10 +240,11 @@ def run_case(case, out):
         if not repeated['final_bit_identical']:
             repeated['final_differences'] = differences(
                 os.path.join(folder, 'final'), os.path.join(again, 'final'))
-            repeated['loss_largest_difference'] = max(
-                abs(a - b) for a, b in zip(losses, losses_again))
+            repeated['loss_largest_difference'] = float(np.abs(
+                np.array(losses) - np.array(losses_again)).max())
         with open(os.path.join(folder, 'losses.txt'), 'w') as handle:
-            handle.writelines('%.9g\n' % value for value in losses)
+            handle.writelines(' '.join('%.9g' % value for value in row) + '\n'
+                              for row in losses)
     shutil.rmtree(again, ignore_errors=True)
 
     feed_dir = None
@@ -254,6 +260,8 @@ def run_case(case, out):
     text.update(name=case.name, paddle_version=paddle.__version__,
                 random_seed=case.seed, steps=case.steps, feed_dir=feed_dir,
                 repeated_run=repeated, notes=case.notes)
+    if case.workers > 1:
+        text['workers'] = case.workers
     block = built.main.global_block()
     text['persistables'] = sorted(os.listdir(os.path.join(folder, 'init')))
     text['parameters'] = [
