@@ -128,6 +128,26 @@ int ckpt_find_check_file(const char *dir, const char *name, struct err *err)
     return rc;
 }
 
+int ckpt_find_rehearse(const char *dir, const struct program *program, struct ckpt_report *report,
+                       struct err *err)
+{
+    struct ckpt_folder folder;
+    struct ckpt_wants wants = {0};
+    int rc = ckpt_want_open_folder(dir, false, &folder, err);
+    if (rc)
+        return err_prefix(err, "rehearse %s", dir);
+    rc = ckpt_want_collect(program, &no_options, &wants, err);
+    if (!rc)
+        rc = ckpt_want_check(&wants, &folder, &no_options, err);
+    if (!rc) {
+        ckpt_want_report(&wants, &folder, report);
+        rc = ckpt_want_verdict(&wants, NULL, err);
+    }
+    ckpt_want_close_folder(&folder);
+    ckpt_want_deinit(&wants);
+    return rc ? err_prefix(err, "rehearse %s", dir) : 0;
+}
+
 static int look_below(const char *dir, struct newest *newest, struct str_list *out_skipped,
                       struct err *err)
 {

@@ -265,3 +265,15 @@ def test_prune_is_what_save_inference_model_writes(cluster, golden, tmp_path):
     code, text = cluster.run('sluice', 'program', 'prune', main, tmp_path / 'm2', '--feeds', 'label',
                              '--targets', 'fc_1.tmp_2')
     assert code == 1 and 'img' in text
+
+
+def test_verify_rehearses_a_load_on_servers(cluster, golden, tmp_path):
+    folder = golden('digits_adam')
+    job = ['--program', os.path.join(folder, 'main.pb'), '--pservers', '10.0.0.1:1,10.0.0.2:1']
+    text = ok(cluster, 'ckpt', 'verify', os.path.join(folder, 'final'), *job)
+    assert 'fc_0.w_0.block0  rows 0..392 of fc_0.w_0' in text
+    assert 'fc_0.w_0.block1  rows 392..784 of fc_0.w_0' in text
+    lacking = copy_of(os.path.dirname(folder), tmp_path, 'digits_adam')
+    os.remove(os.path.join(lacking, 'fc_1.b_0'))
+    code, text = cluster.run('sluice', 'ckpt', 'verify', lacking, *job)
+    assert code == 1 and 'fc_1.b_0' in text
