@@ -101,6 +101,9 @@
     X(op_conv_transpose_2d_grad)                                                                   \
     X(op_conv_transpose_depthwise)                                                                 \
     X(op_conv_transpose_depthwise_grad)                                                            \
+    X(op_crf)                                                                                      \
+    X(op_crf_decoding)                                                                             \
+    X(op_crf_grad)                                                                                 \
     X(op_crop)                                                                                     \
     X(op_crop_grad)                                                                                \
     X(op_crop_tensor)                                                                              \
@@ -173,6 +176,10 @@
     X(op_group_norm_instance_grad)                                                                 \
     X(op_gru)                                                                                      \
     X(op_gru_grad)                                                                                 \
+    X(op_gru_unit)                                                                                 \
+    X(op_gru_unit_grad)                                                                            \
+    X(op_hsigmoid)                                                                                 \
+    X(op_hsigmoid_grad)                                                                            \
     X(op_increment)                                                                                \
     X(op_inspect_is_empty)                                                                         \
     X(op_inspect_isfinite)                                                                         \
@@ -200,6 +207,8 @@
     X(op_lstm_grad)                                                                                \
     X(op_lstm_projected)                                                                           \
     X(op_lstm_projected_grad)                                                                      \
+    X(op_lstm_unit)                                                                                \
+    X(op_lstm_unit_grad)                                                                           \
     X(op_math_abs)                                                                                 \
     X(op_math_abs_grad)                                                                            \
     X(op_math_acos)                                                                                \
@@ -250,6 +259,8 @@
     X(op_momentum)                                                                                 \
     X(op_mul)                                                                                      \
     X(op_mul_grad)                                                                                 \
+    X(op_nce)                                                                                      \
+    X(op_nce_grad)                                                                                 \
     X(op_norm)                                                                                     \
     X(op_norm_grad)                                                                                \
     X(op_norm_l1)                                                                                  \
@@ -320,10 +331,10 @@
     X(op_reverse)                                                                                  \
     X(op_reverse_flip)                                                                             \
     X(op_rmsprop)                                                                                  \
-    X(op_rows_fake_init)                                                                          \
-    X(op_rows_merge)                                                                              \
-    X(op_rows_split)                                                                              \
-    X(op_rows_tensor)                                                                             \
+    X(op_rows_fake_init)                                                                           \
+    X(op_rows_merge)                                                                               \
+    X(op_rows_split)                                                                               \
+    X(op_rows_tensor)                                                                              \
     X(op_select_by_trainer_id)                                                                     \
     X(op_select_multiplex)                                                                         \
     X(op_select_multiplex_grad)                                                                    \

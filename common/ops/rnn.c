@@ -18,6 +18,12 @@ int rnn_temp(struct op_ctx *ctx, int temp, enum dtype dtype, int64_t rows, int64
     return rc;
 }
 
+void rnn_zero(const struct tensor *t)
+{
+    if (tensor_bytes(t) > 0)
+        memset(t->data, 0, tensor_bytes(t));
+}
+
 int rnn_order(struct op_ctx *ctx, const struct seq_batch *batch, const char *name,
               const struct tensor *state, int temp, void **out)
 {
@@ -45,6 +51,16 @@ int rnn_order(struct op_ctx *ctx, const struct seq_batch *batch, const char *nam
                 y[i] = x[i] + bias[i];                                                             \
         }                                                                                          \
     }                                                                                              \
+    OP_CLONES static void add_bias_##S(int64_t rows, int64_t width, T *to, const T *from,          \
+                                       const T *bias)                                              \
+    {                                                                                              \
+        for (int64_t r = 0; r < rows; r++) {                                                       \
+            T *restrict y = to + r * width;                                                        \
+            const T *restrict x = from + r * width;                                                \
+            for (int64_t i = 0; i < width; i++)                                                    \
+                y[i] = x[i] + bias[i];                                                             \
+        }                                                                                          \
+    }                                                                                              \
     OP_CLONES static void sum_rows_##S(int64_t rows, int64_t width, const T *x, T *restrict out)   \
     {                                                                                              \
         for (int64_t i = 0; i < width; i++)                                                        \
@@ -68,6 +84,17 @@ void rnn_gather(const struct seq_batch *batch, const struct tensor *to, const st
         gather_biased_f32(batch, width, tensor_f32(to), tensor_f32(from), tensor_f32(bias));
     else
         gather_biased_f64(batch, width, tensor_f64(to), tensor_f64(from), tensor_f64(bias));
+}
+
+void rnn_add_bias(int64_t rows, int64_t width, const struct tensor *to, const struct tensor *from,
+                  const struct tensor *bias)
+{
+    if (bias == NULL && tensor_bytes(from) > 0)
+        memcpy(to->data, from->data, tensor_bytes(from));
+    else if (bias != NULL && from->dtype == DTYPE_FP32)
+        add_bias_f32(rows, width, tensor_f32(to), tensor_f32(from), tensor_f32(bias));
+    else if (bias != NULL)
+        add_bias_f64(rows, width, tensor_f64(to), tensor_f64(from), tensor_f64(bias));
 }
 
 void rnn_sum_rows(enum dtype dtype, int64_t rows, int64_t width, const void *x, void *out)

@@ -14,6 +14,7 @@ static inline void *rnn_at(const void *base, int64_t at, enum dtype dtype)
 // ctx->temps[temp] becomes [rows, width]; *out points at its elements.
 int rnn_temp(struct op_ctx *ctx, int temp, enum dtype dtype, int64_t rows, int64_t width,
              void **out);
+void rnn_zero(const struct tensor *t);   // all elements become 0
 // A state [sequences, width] in the order of the batch, in ctx->temps[temp]. *out is NULL when
 // state is. SL_EMISMATCH for another number of rows; name is the slot.
 int rnn_order(struct op_ctx *ctx, const struct seq_batch *batch, const char *name,
@@ -21,6 +22,9 @@ int rnn_order(struct op_ctx *ctx, const struct seq_batch *batch, const char *nam
 // to[i] = from[row[i]] + bias; rows of `width` elements, bias (its first `width`) may be NULL.
 void rnn_gather(const struct seq_batch *batch, const struct tensor *to, const struct tensor *from,
                 const struct tensor *bias, int64_t width);
+// to = from + bias (or from alone): [rows, width] each, bias [width].
+void rnn_add_bias(int64_t rows, int64_t width, const struct tensor *to, const struct tensor *from,
+                  const struct tensor *bias);
 // out = the sums of the columns of x [rows, width], in the order of the rows.
 void rnn_sum_rows(enum dtype dtype, int64_t rows, int64_t width, const void *x, void *out);
 // The gradient of a state: from's rows (the batch's order) into grad.

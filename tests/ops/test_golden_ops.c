@@ -196,6 +196,13 @@ static bool is_gradient(const char *output)
     return str_ends_with(output, "@GRAD");
 }
 
+// hierarchical_sigmoid names W_Out, which is its W wherever a layer made it, and never gives it a
+// value.
+static bool is_never_made(const char *output)
+{
+    return str_starts_with(output, "W_Out_");
+}
+
 // 1 passed, 0 failed, -1 not for us (an op is missing).
 static int run_case(const char *type, const char *case_dir, struct coverage_row *row)
 {
@@ -220,8 +227,13 @@ static int run_case(const char *type, const char *case_dir, struct coverage_row 
         json_t *attrs = json_object_get(json, "attrs");
         bool is_test = json_is_true(json_object_get(attrs, "is_test"));
         struct executor_fetch *fetches = mem_must_calloc(count + 1, sizeof *fetches);
-        for (size_t i = 0; i < count; i++)
-            fetches[i].name = json_string_value(json_array_get(expected, i));
+        size_t listed = count;
+        count = 0;
+        for (size_t i = 0; i < listed; i++) {
+            const char *name = json_string_value(json_array_get(expected, i));
+            if (!is_never_made(name))
+                fetches[count++].name = name;
+        }
         struct scope *scope = scope_new();
         struct executor *exe = executor_new(scope, NULL, 0);
         int rc = executor_run(exe, program, feeds, names.count, fetches, count, &err);
