@@ -15,7 +15,8 @@
 // Gradients sum over repetitions (binary.h). Integers wrap; they may not be divided by 0. Powers of
 // integers and remainders of float are computed in double; an integer power that does not fit is
 // the smallest integer. As in Fluid, X and Y of pow, mod and floordiv change places (but not in
-// their gradients) when X has fewer dimensions: then Out = Y^X.
+// their gradients) when X has fewer dimensions: then Out = Y^X. elementwise_mul takes selected rows
+// as X with one number as Y (clips by global norm).
 
 #include <stdint.h>
 #include <tgmath.h>
@@ -23,6 +24,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/ops/binary.h"
+#include "common/ops/rows_value.h"
 #include "common/program/op_desc.h"
 
 static const struct op_attr_def elementwise_attrs[] = {
@@ -59,6 +61,8 @@ static inline int64_t quotient_i64(int64_t a, int64_t b)
 }
 
 #define QUOTIENT(a, b) _Generic((a), int32_t : quotient_i32, int64_t : quotient_i64)(a, b)
+
+static const struct op_slot_def mul_inputs[] = {{"X", OP_SLOT_ROWS}, {"Y", 0}, {NULL, 0}};
 
 #define POWER(a, b) pow((double)(a), (double)(b))
 #define REMAINDER(a, b) fmod((b) + fmod(a, b), b)
@@ -159,21 +163,57 @@ static int floordiv_forward(struct op_ctx *ctx)
     return rc < 0 ? rc : binary_forward(ctx, &rows);
 }
 
+// Selected rows times one number: their values are scaled.
+static int mul_or_scale_forward(struct op_ctx *ctx)
+{
+    const struct tensor *x, *y = op_in(ctx, BINARY_Y);
+    struct tensor *out;
+    int rc = op_in(ctx, BINARY_X) != NULL ? 1 : rows_value_open(ctx, &x, &out);
+    if (rc != 0)
+        return rc < 0 ? rc : mul_forward(ctx);
+    if (x->dtype != y->dtype || (x->dtype != DTYPE_FP32 && x->dtype != DTYPE_FP64))
+        return err_set(ctx->err, SL_EMISMATCH, "X is %s, Y %s: both must be float32 or float64",
+                       dtype_name((int)x->dtype), dtype_name((int)y->dtype));
+    (x->dtype == DTYPE_FP32 ? mul_row_f32 : mul_row_f64)(out->data, x->data, y->data,
+                                                         (int64_t)tensor_count(x), 1, 0);
+    return 0;
+}
+
+static int mul_or_scale_infer(struct op_shape *shape)
+{
+    const struct op_var_dims *x = op_shape_in(shape, BINARY_X, 0);
+    const struct op_var_dims *y = op_shape_in(shape, BINARY_Y, 0);
+    char text[DIMS_TEXT_MAX];
+    if (x->kind != VARIABLE_SELECTED_ROWS)
+        return binary_infer(shape);
+    if (y->dims.rank != 1 || !op_dims_fit(y->dims.d[0], 1))
+        return err_set(shape->err, SL_EMISMATCH,
+                       "X is selected rows: Y must be one number, not of shape %s",
+                       dims_format(&y->dims, text));
+    op_shape_copy(shape, 0, 0, x);
+    return 0;
+}
+
 #define FORWARD_OP(NAME, ...)                                                                      \
+    FORWARD_OP_OF(NAME, NAME##_forward, binary_infer, binary_inputs, __VA_ARGS__)
+#define FORWARD_OP_OF(NAME, KERNEL, INFER, INPUTS, ...)                                            \
     extern const struct op_def op_elementwise_##NAME;                                              \
     const struct op_def op_elementwise_##NAME = {                                                  \
         .type = "elementwise_" #NAME,                                                              \
-        .inputs = binary_inputs,                                                                   \
+        .inputs = INPUTS,                                                                          \
         .outputs = binary_outputs,                                                                 \
         .attrs = elementwise_attrs,                                                                \
         __VA_ARGS__,                                                                               \
-        .infer_shape = binary_infer,                                                               \
-        .kernel = NAME##_forward,                                                                  \
+        .infer_shape = INFER,                                                                      \
+        .kernel = KERNEL,                                                                          \
     };
 #define OP(NAME, GRAD_SLOTS, GRAD_INPUTS)                                                          \
-    FORWARD_OP(NAME, .grad = {.type = "elementwise_" #NAME "_grad",                                \
-                              .inputs = GRAD_INPUTS,                                               \
-                              .outputs = "X@GRAD Y@GRAD"})                                         \
+    OP_OF(NAME, NAME##_forward, binary_infer, binary_inputs, GRAD_SLOTS, GRAD_INPUTS)
+#define OP_OF(NAME, KERNEL, INFER, INPUTS, GRAD_SLOTS, GRAD_INPUTS)                                \
+    FORWARD_OP_OF(NAME, KERNEL, INFER, INPUTS,                                                     \
+                  .grad = {.type = "elementwise_" #NAME "_grad",                                   \
+                           .inputs = GRAD_INPUTS,                                                  \
+                           .outputs = "X@GRAD Y@GRAD"})                                            \
     extern const struct op_def op_elementwise_##NAME##_grad;                                       \
     const struct op_def op_elementwise_##NAME##_grad = {                                           \
         .type = "elementwise_" #NAME "_grad",                                                      \
@@ -186,7 +226,7 @@ static int floordiv_forward(struct op_ctx *ctx)
 
 OP(add, binary_grad_inputs, "X Y Out@GRAD")
 OP(sub, binary_grad_inputs, "X Y Out@GRAD")
-OP(mul, binary_grad_inputs, "X Y Out@GRAD")
+OP_OF(mul, mul_or_scale_forward, mul_or_scale_infer, mul_inputs, binary_grad_inputs, "X Y Out@GRAD")
 OP(div, binary_grad_inputs_with_out, "X Y Out Out@GRAD")
 OP(max, binary_grad_inputs, "X Y Out@GRAD")
 OP(min, binary_grad_inputs, "X Y Out@GRAD")

@@ -9,7 +9,7 @@
 #include "common/passes/expr.h"
 #include "common/program/program.h"
 
-#define NEW_GRAD_SUFFIX "@NEWGRAD"
+#define NEW_GRAD_SUFFIX "@NEWGRAD@"
 
 // coeff * X into Out, which may be X.
 static void append_scaled(struct expr *e, const char *x, const char *out, double coeff)
