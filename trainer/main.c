@@ -34,6 +34,8 @@ static const char usage[] =
     "       trainer --role trainer --trainer_id I --trainers N --pservers HOST:PORT,... --model "
     "NAME --data URI\n"
     "       trainer --config job.conf --trainer_id I\n"
+    "       trainer ... --data 'criteo://day_*.gz' --hash_dim 1000001 --bad_lines skip\n"
+    "       trainer ... --data part-0 --slots label=click:uint64:1,dense:float:13,C1..26=1..26\n"
     "Trains. Trainer 0 saves what the servers hold; a trainer loads nothing, servers do. Progress "
     "and messages go\n"
     "to stderr, one JSON line about the run to stdout at its end.\n";
@@ -160,7 +162,7 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
     const struct reader *reader = trainer->work.reader;
     uint64_t bad = test.bad_lines + (reader ? reader_bad_lines(reader) : 0);
     if (bad)
-        log_warn("%llu bad line%s of the data left out (--bad_lines skip)",
+        log_warn("data: %llu bad line%s left out (--bad_lines skip)",
                  (unsigned long long)bad, bad == 1 ? " was" : "s were");
     char *text = run_summary_format(&trainer->engine, &trainer->work, loop, &trainer->saver, &test);
     rc = run_summary_write(&trainer->engine, text, err);

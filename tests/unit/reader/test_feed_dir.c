@@ -130,11 +130,55 @@ static void test_recorded_feeds_are_read(void **state)
     reader_free(reader);
 }
 
+// The program says which files hold SelectedRows.
+static void test_selected_rows_go_both_ways(void **state)
+{
+    (void)state;
+    struct variable var;
+    struct err err = {0};
+    char where[600];
+    snprintf(where, sizeof where, "%s/%s", root_path, "d");
+    for (int64_t step = 0; step < 2; step++) {
+        variable_init(&var);
+        struct selected_rows *rows = variable_rows(&var);
+        struct dims dims = {.rank = 2, .d = {2 + step, 2}};
+        rows->height = 100;
+        assert_int_equal(selected_rows_resize(rows, (size_t)(2 + step)), 0);
+        assert_int_equal(tensor_resize(&rows->value, DTYPE_FP32, &dims), 0);
+        for (int64_t i = 0; i < 2 + step; i++) {
+            rows->rows[i] = 99 - i;
+            tensor_f32(&rows->value)[2 * i] = tensor_f32(&rows->value)[2 * i + 1] = (float)i;
+        }
+        assert_int_equal(feed_dir_write(where, step, "g", &var, &err), 0);
+        variable_deinit(&var);
+        write_step(where, step, "x", 7, 0);
+    }
+    struct str_list names = {0};
+    str_list_add(&names, "g");
+    struct reader_options options = {.rows_vars = &names, .prefetch = 1};
+    struct reader *reader;
+    assert_int_equal(reader_open(where, &options, &reader, &err), 0);
+    for (int64_t step = 0; step < 2; step++) {
+        assert_int_equal(reader_next(reader, &err), 1);
+        assert_string_equal(reader_feed_name(reader, 0), "g");
+        const struct variable *value = reader_feed_value(reader, 0);
+        assert_int_equal(value->kind, VARIABLE_SELECTED_ROWS);
+        assert_int_equal(value->rows.rows_count, 2 + step);
+        assert_int_equal(value->rows.height, 100);
+        assert_int_equal(value->rows.rows[1], 98);
+        assert_true(tensor_f32(&value->rows.value)[2] == 1.0f);
+        assert_int_equal(reader_batch_samples(reader), 7);
+    }
+    reader_free(reader);
+    str_list_deinit(&names);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_selected_rows_go_both_ways),
         TEST(test_steps_come_in_order_of_their_numbers),
         TEST(test_broken_folders_are_one_error),
         TEST(test_every_truncation_of_a_feed_is_an_error),
