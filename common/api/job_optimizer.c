@@ -7,6 +7,7 @@
 #include "common/base/str.h"
 #include "common/config/option.h"
 
+static int check_flags(const struct option_set *options, const char *kind, struct err *err);
 static sl_optimizer *make_kind(const struct option_set *options, const char *kind, double rate);
 static int make_rate(const struct option_set *options, double rate, sl_net *net, sl_var **out,
                      struct err *err);
@@ -21,6 +22,9 @@ int job_optimizer_make(const struct option_set *options, const char *kind, doubl
     if (option_is_set(options, "learning_rate"))
         learning_rate = option_f64(options, "learning_rate");
     int rc = make_rate(options, learning_rate, net, &schedule, err);
+    if (rc < 0)
+        return rc;
+    rc = check_flags(options, kind, err);
     if (rc < 0)
         return rc;
     sl_optimizer *optimizer = make_kind(options, kind, learning_rate);
@@ -141,26 +145,52 @@ static sl_optimizer *make_sgd(const struct option_set *options, double rate)
     return sl_sgd(rate);
 }
 
+// takes: the options of its own.
+static const struct {
+    const char *name, *takes;
+    sl_optimizer *(*make)(const struct option_set *options, double rate);
+} kinds[] = {
+    {"sgd", "", make_sgd},
+    {"momentum", "momentum use_nesterov", make_momentum},
+    {"lars_momentum", "momentum lars_coeff weight_decay", make_lars_momentum},
+    {"adam", "beta1 beta2 epsilon", make_adam},
+    {"adamax", "beta1 beta2 epsilon", make_adamax},
+    {"lamb", "beta1 beta2 epsilon weight_decay", make_lamb},
+    {"adagrad", "epsilon initial_accumulator", make_adagrad},
+    {"decayed_adagrad", "epsilon rho", make_decayed_adagrad},
+    {"adadelta", "epsilon rho", make_adadelta},
+    {"rmsprop", "epsilon rho momentum centered", make_rmsprop},
+    {"ftrl", "l1 l2 lr_power", make_ftrl},
+    {"dpsgd", "dpsgd_clip dpsgd_batch_size dpsgd_sigma", make_dpsgd},
+};
+#define KINDS (sizeof kinds / sizeof *kinds)
+
+// A flag of another optimizer is a mistake; in a job file it may be meant for another run.
+static int check_flags(const struct option_set *options, const char *kind, struct err *err)
+{
+    struct str_list own = {0}, others = {0};
+    const char *wrong = NULL;
+    for (size_t i = 0; i < KINDS; i++)
+        str_list_split(str_eq(kinds[i].name, kind) ? &own : &others, kinds[i].takes, ' ');
+    for (size_t i = 0; i < others.count && wrong == NULL; i++)
+        if (others.items[i][0] != '\0' && !str_list_has(&own, others.items[i]) &&
+            option_origin(options, others.items[i]) == OPTION_FLAG)
+            wrong = others.items[i];
+    int rc = 0;
+    if (wrong != NULL) {
+        char *text = str_list_join(&own, ", --");
+        rc = err_set(err, SL_EUSAGE, "--%s has no effect with the optimizer %s, which takes %s%s",
+                     wrong, kind, text[0] != '\0' ? "--" : "none of these options", text);
+        mem_free(text);
+    }
+    str_list_deinit(&own);
+    str_list_deinit(&others);
+    return rc;
+}
+
 static sl_optimizer *make_kind(const struct option_set *options, const char *kind, double rate)
 {
-    static const struct {
-        const char *name;
-        sl_optimizer *(*make)(const struct option_set *options, double rate);
-    } kinds[] = {
-        {"sgd", make_sgd},
-        {"momentum", make_momentum},
-        {"lars_momentum", make_lars_momentum},
-        {"adam", make_adam},
-        {"adamax", make_adamax},
-        {"lamb", make_lamb},
-        {"adagrad", make_adagrad},
-        {"decayed_adagrad", make_decayed_adagrad},
-        {"adadelta", make_adadelta},
-        {"rmsprop", make_rmsprop},
-        {"ftrl", make_ftrl},
-        {"dpsgd", make_dpsgd},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    for (size_t i = 0; i < KINDS; i++)
         if (str_eq(kinds[i].name, kind))
             return kinds[i].make(options, rate);
     return NULL;

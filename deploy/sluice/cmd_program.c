@@ -59,7 +59,8 @@ const struct cmd cmd_program_diff = {
     .name = "program diff",
     .args = "A B",
     .help = "Compares the canonical text of two programs: exit code 0 equal, 1 different.",
-    .details = "Prints the first differences: lines of A only with -, lines of B only with +.\n\n"
+    .details = "Prints the first differences: lines of A only with -, lines of B only with +.\n"
+               "Exit code 2 when a file cannot be read.\n\n"
                "example:\n"
                "  sluice program diff main.pb other/main.pb",
     .run = diff,
@@ -138,7 +139,8 @@ static int diff(int argc, char **argv)
         return rc;
     buf_init(&text, 0);
     if (program_load(argv[0], &a, &err) || program_load(argv[1], &b, &err)) {
-        rc = cmd_failed(&err);
+        cmd_failed(&err);
+        rc = CMD_USAGE;   // as diff(1): 1 is an answer, 2 is trouble
     } else if (!program_text_diff(a, b, &text)) {
         cmd_write(text.data, text.bytes);
         rc = CMD_FAILED;

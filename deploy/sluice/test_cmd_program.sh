@@ -37,6 +37,7 @@ done
 expect 1 "$work/none" program show "$work/none"
 printf 'junk' >"$work/junk.pb"
 expect 1 'not a whole ProgramDesc' program check "$work/junk.pb"
+expect 2 "$work/none" program diff "$work/none" "$work/junk.pb"
 
 a=$goldens/digits_sgd/main.pb b=$goldens/digits_adam/main.pb
 if [ ! -f "$a" ] || [ ! -f "$b" ]; then

@@ -92,6 +92,21 @@ static void test_job_options_shape_the_optimizer(void **state)
     job_deinit(&job);
 }
 
+static void test_job_refuses_flags_of_other_optimizers(void **state)
+{
+    (void)state;
+    const char *argv[] = {"t",           "--role", "local",   "--model", "fit_a_line",
+                          "--optimizer", "sgd",    "--beta1", "0.5",     NULL};
+    struct job job;
+    struct err err = {0};
+    assert_int_equal(build(OPTION_TRAINER | OPTION_LOCAL, argv, &job, &err), SL_EUSAGE);
+    assert_non_null(strstr(err.text, "--beta1 has no effect with the optimizer sgd"));
+    job_deinit(&job);
+    argv[6] = "adam";
+    assert_int_equal(build(OPTION_TRAINER | OPTION_LOCAL, argv, &job, &err), 0);
+    job_deinit(&job);
+}
+
 // A saved program says by itself what the zoo knows of its model.
 static void test_job_finds_loss_feeds_and_metrics_in_a_saved_program(void **state)
 {
@@ -215,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_job_builds_a_zoo_model),
         cmocka_unit_test(test_job_options_shape_the_optimizer),
+        cmocka_unit_test(test_job_refuses_flags_of_other_optimizers),
         cmocka_unit_test(test_job_finds_loss_feeds_and_metrics_in_a_saved_program),
         cmocka_unit_test(test_job_tells_servers_on_port_0_apart),
         cmocka_unit_test(test_job_refuses),
