@@ -126,6 +126,8 @@ SL_API const char *sl_var_name(const sl_var *var);
 SL_API struct sl_shape sl_var_shape(const sl_var *var);   // -1: as many as are fed
 SL_API enum sl_dtype sl_var_dtype(const sl_var *var);
 SL_API bool sl_var_is_persistable(const sl_var *var);
+// Fluid's var.persistable: lives on after a run and is saved. While the network is being built.
+SL_API void sl_var_set_persistable(sl_var *var, bool persistable);
 // As the builder knows it; false for every variable of a program that was read from a file.
 SL_API bool sl_var_is_parameter(const sl_var *var);
 // The variables of the global block, i < sl_program_vars.

@@ -89,6 +89,12 @@ bool sl_var_is_persistable(const sl_var *var)
     return var->has_persistable && var->persistable;
 }
 
+void sl_var_set_persistable(sl_var *var, bool persistable)
+{
+    var->has_persistable = true;
+    var->persistable = persistable;
+}
+
 bool sl_var_is_parameter(const sl_var *var)
 {
     return var->is_parameter;

@@ -26,6 +26,7 @@ def end(child, code=0):
         out, err = child.communicate()
         pytest.fail('%s still runs after %g s:\n%s%s' % (child.args, WAIT, out, err))
     assert child.returncode == code, '%s\n%s%s' % (child.args, out, err)
+    child.said = err
     return out
 
 
@@ -56,6 +57,7 @@ def job(servers, folder, trainers):
     children += [start(*t(pservers, n)) for t in trainers]
     try:
         outs = [end(child) for child in children]
+        job.said = [child.said for child in children[servers:]]
     finally:
         for child in children:
             if child.poll() is None:
@@ -71,7 +73,7 @@ def saving_trainer(folder, trainer_id, steps):
     return lambda names, n: ('trainer_save', folder, names, n, trainer_id, steps)
 
 
-def test_saved_params_predict_the_same(tmp_path):
+def test_just_saving_the_model_parameters_will_be_enough(tmp_path):
     saved = run('save_params', tmp_path / 'm')
     loaded = run('load_params', tmp_path / 'm')
     assert losses(loaded) == dict((n, v) for n, v in losses(saved).items() if n >= 1000)
@@ -89,7 +91,7 @@ def test_save_leaves_foreign_files_alone(tmp_path):
     assert (tmp_path / 'learning_rate_0').exists()
 
 
-def test_single_node_goes_on_as_if_never_stopped(tmp_path):
+def test_load_the_previously_saved_persistable_parameters_and_continue_training(tmp_path):
     whole = losses(run('save_persistables', tmp_path / 'whole', 10))
     first = losses(run('save_persistables', tmp_path / 'm', 5))
     out = run('incremental', tmp_path / 'm', 5, 5)
@@ -99,7 +101,7 @@ def test_single_node_goes_on_as_if_never_stopped(tmp_path):
     assert re.search(r'^loaded 21, missing 0$', out, re.M)
 
 
-def test_multi_node_trainer_0_saves_and_three_servers_load(tmp_path):
+def test_trainer_0_will_call_save_persistables_and_the_pserver_calls_load_persistables(tmp_path):
     folder = tmp_path / 'models'
     _, whole = job(2, '-', [trainer(0, 0, 8), trainer(1, 0, 8)])
     _, first = job(2, '-', [saving_trainer(folder, 0, 5), saving_trainer(folder, 1, 5)])
@@ -127,6 +129,45 @@ def test_single_node_folder_continues_on_servers(tmp_path):
     run('save_persistables', tmp_path, 3)
     servers, outs = job(2, tmp_path, [trainer(0, 3, 2)])
     assert len(losses(outs[0])) == 2
+
+
+def test_not_necessary_for_all_trainers_to_call_this_method(tmp_path):
+    """Trainer 1 calls it too, for a folder of its own: nothing is written and one line says so."""
+    _, outs = job(
+        2, '-', [saving_trainer(tmp_path / 'zero', 0, 2), saving_trainer(tmp_path / 'one', 1, 2)]
+    )
+    assert 'save: done' in outs[0] and 'save: skipped' in outs[1]
+    assert (tmp_path / 'zero' / 'fc_0.w_0').exists() and not (tmp_path / 'one').exists()
+    lines = [line for line in job.said[1].splitlines() if 'writes nothing' in line]
+    assert len(lines) == 1 and 'trainer 1' in lines[0]
+
+
+def test_the_trainer_will_synchronize_the_parameters_from_the_pserver(tmp_path):
+    """No trainer opens the folder: it is gone before they start."""
+    folder = tmp_path / 'models'
+    run('save_persistables', folder, 3)
+    want = losses(run('incremental', folder, 3, 1))[3]
+    name, = endpoints(1)
+    server = start('distributed', 'PSERVER', folder, name, 1, name)
+    for line in server.stdout:
+        if line.startswith('ready'):
+            break
+    folder.rename(tmp_path / 'away')
+    out = run(*trainer(0, 3, 1)(name, 1))
+    assert losses(out)[3] == want
+    assert server.wait(WAIT) == 0
+
+
+def test_each_pserver_needs_to_have_complete_parameters(tmp_path):
+    run('save_persistables', tmp_path / 'm', 1)
+    (tmp_path / 'm' / 'fc_0.w_0').unlink()
+    names = endpoints(2)
+    children = [
+        start('distributed', 'PSERVER', tmp_path / 'm', ','.join(names), 1, n) for n in names
+    ]
+    said = [child.communicate(timeout=WAIT)[1] for child in children]
+    assert [child.returncode for child in children] == [1, 1]
+    assert all('fc_0.w_0' in text and 'Nothing was loaded' in text for text in said), said
 
 
 def test_servers_without_the_folder_say_so(tmp_path):

@@ -65,7 +65,7 @@ def test_sha256sum_finds_every_file_in_order_and_a_changed_one(cluster, data, tm
     assert done.returncode != 0 and b'fc_0.b_0: FAILED' in done.stdout
 
 
-def test_a_manifest_says_how_the_job_stood(cluster, data, tmp_path):
+def test_record_the_current_epoch_and_step_id(cluster, data, tmp_path):
     on_servers(cluster, data, tmp_path, 2, 3)
     manifest = manifest_of(str(tmp_path / 'saved' / 'step_3'))
     facts, progress = manifest['facts'], manifest['progress']
