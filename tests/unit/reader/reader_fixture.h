@@ -45,7 +45,7 @@ static inline struct reader_options text_options(int64_t batch)
 }
 
 // Opens a path or fails the test.
-static inline struct reader *open_text(const char *uri, const struct reader_options *options)
+static inline struct reader *open_data(const char *uri, const struct reader_options *options)
 {
     struct reader *reader = NULL;
     struct err err = {0};

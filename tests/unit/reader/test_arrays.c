@@ -53,18 +53,18 @@ static void test_npy_folders_and_pairs(void **state)
     gzFile packed = gzopen(at("set/y.npy.gz"), "wb");
     assert_int_equal(gzwrite(packed, file, (unsigned)bytes), (int)bytes);
     gzclose(packed);
-    expect_arrays(open_text(at("set"), &options));
+    expect_arrays(open_data(at("set"), &options));
     snprintf(uri, sizeof uri, "npy://y=%s;x=%s", at("set/y.npy.gz"), at("set/x.npy"));
-    expect_arrays(open_text(uri, &options));
+    expect_arrays(open_data(uri, &options));
     snprintf(uri, sizeof uri, "%s", at("set/x.npy"));
-    struct reader *reader = open_text(uri, &options);
+    struct reader *reader = open_data(uri, &options);
     assert_int_equal(reader_feeds(reader), 1);
     reader_free(reader);
     // Shape [-1,1] of the program for an array of one axis.
     const struct reader_want wants[] = {{.name = "y", .dims = {.rank = 2, .d = {-1, 1}}}};
     options.wants = wants;
     options.wants_count = 1;
-    reader = open_text(at("set"), &options);
+    reader = open_data(at("set"), &options);
     next_batch(reader);
     assert_int_equal(reader_feeds(reader), 1);
     assert_int_equal(feed(reader, "y")->dims.rank, 2);
@@ -132,7 +132,7 @@ static void test_cifar_records(void **state)
     put_records("ten/data_batch_1.bin", 1, 3, 0);
     put_records("ten/data_batch_2.bin", 1, 2, 3);
     put_records("ten/test_batch.bin", 1, 2, 50);
-    struct reader *reader = open_text(at("ten"), &options);
+    struct reader *reader = open_data(at("ten"), &options);
     assert_int_equal(reader_samples(reader), 5);
     next_batch(reader);
     next_batch(reader);
@@ -143,12 +143,12 @@ static void test_cifar_records(void **state)
     assert_true(tensor_f32(feed(reader, "img"))[3072 + 10] == 13.0f / 255.0f);
     reader_free(reader);
     options.test = true;
-    reader = open_text(at("ten"), &options);
+    reader = open_data(at("ten"), &options);
     assert_int_equal(reader_samples(reader), 2);
     reader_free(reader);
     options.test = false;
     put_records("train.bin", 2, 4, 7);
-    reader = open_text(at("train.bin"), &options);
+    reader = open_data(at("train.bin"), &options);
     next_batch(reader);
     assert_int_equal(tensor_i64(feed(reader, "label"))[1], 8);   // the fine one
     reader_free(reader);

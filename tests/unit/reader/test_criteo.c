@@ -9,7 +9,7 @@ static const char first_words[] = "05db9164\t38a947a1";
 static struct reader *open_criteo(const char *text, struct reader_options *options)
 {
     put_file("part-0", text);
-    return open_text(at("part-0"), options);
+    return open_data(at("part-0"), options);
 }
 
 // label, 13 integers, 26 words: the given ones first, the rest empty.
@@ -122,7 +122,7 @@ static void test_bad_lines(void **state)
         put_file("a.txt", text);
         refuses(at("a.txt"), &options, rows[i].says);
         options.text.skip_bad_lines = true;
-        struct reader *reader = open_text(at("a.txt"), &options);
+        struct reader *reader = open_data(at("a.txt"), &options);
         assert_int_equal(reader_samples(reader), 1);
         assert_int_equal(reader_bad_lines(reader), 1);
         reader_free(reader);
@@ -150,7 +150,7 @@ static void test_recorded_batches_are_what_the_sample_gives(void **state)
     options.text.slots = &slots;
     options.text.hash_dim = 1001;
     options.prefetch = 3;
-    struct reader *reader = open_text(sample, &options);
+    struct reader *reader = open_data(sample, &options);
     assert_int_equal(reader_samples(reader), 80);
     for (int step = 0; step < 5; step++) {
         next_batch(reader);

@@ -53,7 +53,7 @@ static void test_prefetch_changes_nothing(void **state)
     static const int depths[] = {0, 1, 2, 5, 64};
     for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
         struct reader_options options = options_of(depths[i]);
-        struct reader *reader = open_text(at("set"), &options);
+        struct reader *reader = open_data(at("set"), &options);
         buf_init(&ahead, 0);
         record(reader, i ? &ahead : &plain);
         if (i)
@@ -88,7 +88,7 @@ static void test_an_error_waits_for_its_turn(void **state)
     (void)state;
     struct reader_options options = options_of(4);
     options.ordered = true;
-    struct reader *reader = open_text(at("set"), &options);
+    struct reader *reader = open_data(at("set"), &options);
     assert_int_equal(truncate(at("set/part-1"), 3), 0);
     struct err err = {0};
     struct reader_position at;
@@ -114,7 +114,7 @@ static void test_globs_and_folders_are_lists_of_files(void **state)
     char uri[700];
     struct buf all, one;
     buf_init(&all, 0);
-    struct reader *reader = open_text(at("set"), &options);
+    struct reader *reader = open_data(at("set"), &options);
     assert_int_equal(reader_items(reader), 4);
     assert_string_equal(reader_item_uri(reader, 3), at("set/part-3"));
     assert_int_equal(reader_item_samples(reader, 0), 30);
@@ -124,7 +124,7 @@ static void test_globs_and_folders_are_lists_of_files(void **state)
     const char *const patterns[] = {"tokens://%s/set/part-*", "%s/set/part-[0-3]", "%s/set/part-?"};
     for (size_t i = 0; i < 3; i++) {
         snprintf(uri, sizeof uri, patterns[i], root_path);
-        reader = open_text(uri, &options);
+        reader = open_data(uri, &options);
         buf_init(&one, 0);
         record(reader, &one);
         assert_string_equal(buf_text(&one), buf_text(&all));
@@ -135,14 +135,14 @@ static void test_globs_and_folders_are_lists_of_files(void **state)
     options.shard = READER_FILE;
     options.trainers = 3;
     options.trainer_id = 0;
-    reader = open_text(at("set"), &options);
+    reader = open_data(at("set"), &options);
     assert_int_equal(reader_samples(reader), 40);   // files 0 and 3
     assert_int_equal(reader_item_samples(reader, 1), 0);
     reader_free(reader);
     options.trainer_id = 2;
     options.shard = READER_NONE;
     snprintf(uri, sizeof uri, "%s/set/part-{trainer_id}", root_path);
-    reader = open_text(uri, &options);
+    reader = open_data(uri, &options);
     assert_int_equal(reader_samples(reader), 30);
     assert_string_equal(reader_item_uri(reader, 0), uri);
     reader_free(reader);
@@ -158,7 +158,7 @@ static void test_skipped_lines_keep_the_numbers_exact(void **state)
 {
     (void)state;
     struct reader_options options = options_of(2);
-    struct reader *clean = open_text(at("set"), &options);
+    struct reader *clean = open_data(at("set"), &options);
     put_file("set/part-0", "");
     struct buf text;
     buf_init(&text, 0);
@@ -167,7 +167,7 @@ static void test_skipped_lines_keep_the_numbers_exact(void **state)
     put_bytes("set/part-0", text.data, text.bytes);
     buf_deinit(&text);
     options.text.skip_bad_lines = true;
-    struct reader *skipping = open_text(at("set"), &options);
+    struct reader *skipping = open_data(at("set"), &options);
     assert_int_equal(reader_bad_lines(skipping), 11);
     struct buf a, b;
     buf_init(&a, 0);
@@ -181,7 +181,7 @@ static void test_skipped_lines_keep_the_numbers_exact(void **state)
         buf_printf(&text, "%d %d\n", i % 2, i);
     put_bytes("set/part-0", text.data, text.bytes);
     buf_deinit(&text);
-    clean = open_text(at("set"), &options);
+    clean = open_data(at("set"), &options);
     assert_int_equal(reader_bad_lines(clean), 0);
     record(clean, &a);
     assert_string_equal(buf_text(&a), buf_text(&b));

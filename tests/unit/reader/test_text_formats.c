@@ -59,7 +59,7 @@ static void test_multislot(void **state)
     put_file("a.txt", "2 17 18446744073709551615 3 1 0.5 -2e-3 1 0.25 1 1\r\n"
                       "\n1 0 3 1 2 3  2 4 5\t1 0\n"
                       "3 1 2 9223372036854775808 3 0 0 0 1 7 1 1");
-    struct reader *reader = open_text(at("a.txt"), &options);
+    struct reader *reader = open_data(at("a.txt"), &options);
     assert_int_equal(reader_samples(reader), 3);
     assert_int_equal(reader_feeds(reader), 4);
     next_batch(reader);
@@ -79,7 +79,7 @@ static void test_multislot(void **state)
     // Ids are reduced as unsigned numbers.
     options.text.hash_dim = 1000;
     options.batch_size = 3;
-    reader = open_text(at("a.txt"), &options);
+    reader = open_data(at("a.txt"), &options);
     next_batch(reader);
     expect_i64(reader, "ids", I64(17, 615, 0, 1, 2, 808));
     reader_free(reader);
@@ -104,7 +104,7 @@ static void test_slots_follow_the_program(void **state)
     options.wants_count = 3;
     options.format = "multislot";
     put_file("a.txt", "1 5 4 1 2 3 4 1 0.1\n2 6 7 4 5 6 7 8 1 0.2\n");
-    struct reader *reader = open_text(at("a.txt"), &options);
+    struct reader *reader = open_data(at("a.txt"), &options);
     next_batch(reader);
     expect_lod(reader, "ids", I64(0, 1, 3));
     assert_int_equal(feed(reader, "x")->dims.rank, 3);
@@ -119,7 +119,7 @@ static void test_slots_follow_the_program(void **state)
     options.format = NULL;
     str_list_deinit(&slots);
     slots = list_of("ids,x:float,y:float");
-    reader = open_text(at("a.txt"), &options);
+    reader = open_data(at("a.txt"), &options);
     assert_int_equal(reader_feeds(reader), 1);
     reader_free(reader);
     str_list_deinit(&slots);
@@ -199,7 +199,7 @@ static void test_bad_multislot_lines(void **state)
         refuses(at("a.txt"), &options, "a.txt: line 2: ");
         refuses(at("a.txt"), &options, rows[i].says);
         options.text.skip_bad_lines = true;
-        struct reader *reader = open_text(at("a.txt"), &options);
+        struct reader *reader = open_data(at("a.txt"), &options);
         assert_int_equal(reader_samples(reader), 2);
         assert_int_equal(reader_bad_lines(reader), 1);
         assert_int_equal(reader_notes(reader)->count, 2);
@@ -221,7 +221,7 @@ static void test_feasigns(void **state)
     options.text.slots = &slots;
     put_file("a.txt", "1 3:4351255118977467729 x:0.5 29:16543128959394097760 77:1 x:2 3:0 29:7\n"
                       "0\tx:1 x:2 30:0.25 29:18446744073709551615 zz:what?\r\n");
-    struct reader *reader = open_text(at("a.txt"), &options);
+    struct reader *reader = open_data(at("a.txt"), &options);
     next_batch(reader);
     expect_i64(reader, "label", I64(1, 0));
     expect_i64(reader, "a", I64(4351255118977467729, 0, 0));   // the second line has none: 0
@@ -263,7 +263,7 @@ static void test_feasigns_in_front_of_their_slots(void **state)
     options.text.slots = &slots;
     options.text.feasign_first = true;
     put_file("a.txt", "1:1 4351255118977467729:3 5:4 16543128959394097760:3 8:5\n");
-    struct reader *reader = open_text(at("a.txt"), &options);
+    struct reader *reader = open_data(at("a.txt"), &options);
     next_batch(reader);
     expect_i64(reader, "click", I64(1));
     expect_i64(reader, "s3", I64(4351255118977467729, 16543128959394097760u));
@@ -279,7 +279,7 @@ static void test_token_lines(void **state)
     put_file("a.txt", "1 5 6 7\n-1 8\n");
     char uri[600];
     snprintf(uri, sizeof uri, "tokens://%s", at("a.txt"));
-    struct reader *reader = open_text(uri, &options);
+    struct reader *reader = open_data(uri, &options);
     next_batch(reader);
     expect_i64(reader, "words", I64(5, 6, 7, 8));
     expect_lod(reader, "words", I64(0, 3, 4));
@@ -288,7 +288,7 @@ static void test_token_lines(void **state)
     put_file("a.txt", "5 6 7 1\n\n8\t-1  \r\n");
     options.text.label = READER_LABEL_LAST;
     options.text.hash_dim = 6;
-    reader = open_text(uri, &options);
+    reader = open_data(uri, &options);
     next_batch(reader);
     expect_i64(reader, "words", I64(5, 0, 1, 2));
     expect_lod(reader, "words", I64(0, 3, 4));
@@ -297,7 +297,7 @@ static void test_token_lines(void **state)
     put_file("a.txt", "5 6\n18446744073709551615\n");
     options.text.label = READER_LABEL_NONE;
     options.text.hash_dim = 0;
-    reader = open_text(uri, &options);
+    reader = open_data(uri, &options);
     next_batch(reader);
     assert_int_equal(reader_feeds(reader), 1);
     expect_i64(reader, "words", I64(5, 6, UINT64_MAX));
@@ -335,7 +335,7 @@ static void test_ngrams(void **state)
     int n = snprintf(text, sizeof text, "1 2 3 4\n5 6\n\n 7%120s8%120s18446744073709551615 9\r\n",
                      "", "");
     put_bytes("a.txt", text, (size_t)n);
-    struct reader *reader = open_text(at("a.txt"), &options);
+    struct reader *reader = open_data(at("a.txt"), &options);
     assert_int_equal(reader_samples(reader), 4);
     next_batch(reader);
     expect_i64(reader, "first", I64(1, 2, 7, 8));
@@ -347,7 +347,7 @@ static void test_ngrams(void **state)
     put_file("a.txt", "1 2 3\n4 5 6 x 7 8 9\n1 2 3\n");
     refuses(at("a.txt"), &options, "line 2: `x` is no unsigned");
     options.text.skip_bad_lines = true;
-    reader = open_text(at("a.txt"), &options);
+    reader = open_data(at("a.txt"), &options);
     assert_int_equal(reader_samples(reader), 2);   // none of the bad line's first n-grams stays
     reader_free(reader);
     options.text.ngram = 65;
