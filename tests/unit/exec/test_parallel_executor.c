@@ -2,6 +2,7 @@
 // Several workers on one batch: whose what is, what is summed, what happens once.
 
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include "common/base/mem.h"
 #include "common/exec/parallel_executor.h"
 #include "common/exec/scope.h"
+#include "common/ops/op.h"
 #include "tests/unit/exec/exec_fixture.h"
 
 #define D(...)                                                                                     \
@@ -326,6 +328,84 @@ static void test_persistable_feeds_are_not_cut(void **state)
     variable_deinit(&rate);
 }
 
+// Ops of a host: look gives each worker rows for its ids, push sends what is summed.
+struct host {
+    int looks, pushes;
+    int64_t rows[2];   // of the ids, by call
+    float pushed;
+    pthread_t thread;
+};
+
+static int look_kernel(struct op_ctx *ctx)
+{
+    struct host *host = ctx->host;
+    const struct tensor *ids = op_in(ctx, 0);
+    struct dims dims = dims_make(2, D(ids->dims.d[0], 3));
+    assert_true(host->looks < 2);
+    assert_true(pthread_equal(pthread_self(), host->thread));
+    host->rows[host->looks++] = ids->dims.d[0];
+    int rc = op_resize(op_out(ctx, 0), DTYPE_FP32, &dims, ctx->err);
+    for (int64_t i = 0; rc == 0 && i < ids->dims.d[0] * 3; i++)
+        tensor_f32(op_out(ctx, 0))[i] = 1;
+    return rc;
+}
+
+static int push_kernel(struct op_ctx *ctx)
+{
+    struct host *host = ctx->host;
+    assert_true(pthread_equal(pthread_self(), host->thread));
+    host->pushes++;
+    host->pushed = *tensor_f32(op_in(ctx, 0));
+    return 0;
+}
+
+static const struct op_slot_def look_in[] = {{"Ids", 0}, {NULL, 0}},
+                                push_in[] = {{"X", 0}, {NULL, 0}},
+                                look_out[] = {{"Out", 0}, {NULL, 0}}, no_out[] = {{NULL, 0}};
+static const struct op_def look_def = {.type = "look",
+                                       .inputs = look_in,
+                                       .outputs = look_out,
+                                       .kernel = look_kernel,
+                                       .kernel_resizes = true};
+static const struct op_def push_def = {
+    .type = "push", .inputs = push_in, .outputs = no_out, .kernel = push_kernel};
+
+static void test_hosts_are_asked_on_the_callers_thread(void **state)
+{
+    struct fixture *f = *state;
+    struct host host = {.thread = pthread_self()};
+    const struct op_def *const ops[] = {&look_def, &push_def, NULL};
+    const struct plan_host hosts = {.ops = ops, .self = &host};
+    struct block *b = program_block(f->main, 0);
+    struct variable ids;
+    struct err err = {0};
+    // x is looked up by ids; the optimizer becomes a push.
+    exec_fixture_var(b, "ids", false, 2, D(-1, 1));
+    op_desc_free(b->ops[b->ops_count - 1]);
+    b->ops_count--;
+    set_role(exec_fixture_op(b, "push", "X=w@GRAD", ""), OP_ROLE_RPC);
+    block_insert_op(b, 0, op_desc_new("look"));
+    op_desc_add_input(b->ops[0], "Ids", "ids");
+    op_desc_add_output(b->ops[0], "Out", "x");
+    program_touch(f->main);
+    struct parallel_executor *exe = parallel_executor_new(f->scope, &hosts, 1, 2);
+    exec_fixture_value(&ids, 2, D(5, 1));
+    set_rows(f, 5);
+    struct executor_feed feeds[] = {{"ids", &ids}, f->feeds[1]};
+    struct executor_fetch grad = {.name = "w@GRAD"};
+    if (parallel_executor_run(exe, f->main, feeds, 2, &grad, 1, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(host.looks, 2);
+    assert_int_equal(host.rows[0], 3);
+    assert_int_equal(host.rows[1], 2);
+    assert_int_equal(host.pushes, 1);
+    // p = 1.5; means of 1.5 - {0, 1, 2} and 1.5 - {3, 4}, each twice by 1/2.
+    assert_float_equal(host.pushed, 0.5f - 2, 1e-6);
+    assert_float_equal(*tensor_f32(&grad.value->tensor), host.pushed, 0);
+    variable_deinit(&ids);
+    parallel_executor_free(exe);
+}
+
 static void test_failing_memory_is_an_error_and_no_crash(void **state)
 {
     (void)state;
@@ -358,6 +438,7 @@ int main(void)
         TEST(test_one_failing_worker_is_named),
         TEST(test_optimizer_in_a_sub_block_is_refused),
         TEST(test_persistable_feeds_are_not_cut),
+        TEST(test_hosts_are_asked_on_the_callers_thread),
         cmocka_unit_test(test_failing_memory_is_an_error_and_no_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
