@@ -22,7 +22,8 @@ static void put_npy(const char *name, const char *dict, const void *data, size_t
     put_bytes(name, file, npy_bytes(dict, data, bytes, file));
 }
 
-static const float xs[] = {1, 2, 3, 4, 5, 6};
+static const float xs[7] = {1, 2, 3, 4, 5, 6};   // the last is never part of a good file
+#define X_BYTES (6 * sizeof *xs)
 static const int64_t ys[] = {7, 8, 9};
 #define X_DICT "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }\n"
 #define Y_DICT "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }\n"
@@ -48,7 +49,7 @@ static void test_npy_folders_and_pairs(void **state)
     struct reader_options options = text_options(1);
     char uri[1600], file[1000];
     assert_int_equal(mkdir(at("set"), 0700), 0);
-    put_npy("set/x.npy", X_DICT, xs, sizeof xs);
+    put_npy("set/x.npy", X_DICT, xs, X_BYTES);
     size_t bytes = npy_bytes(Y_DICT, ys, sizeof ys, file);
     gzFile packed = gzopen(at("set/y.npy.gz"), "wb");
     assert_int_equal(gzwrite(packed, file, (unsigned)bytes), (int)bytes);
@@ -97,13 +98,13 @@ static void test_broken_npy(void **state)
         refuses(at("x.npy"), &options, rows[i].says);
         refuses(at("x.npy"), &options, "x.npy");
     }
-    size_t bytes = npy_bytes(X_DICT, xs, sizeof xs, file);
+    size_t bytes = npy_bytes(X_DICT, xs, X_BYTES, file);
     for (size_t cut = 0; cut < bytes; cut++) {
         put_bytes("x.npy", file, cut);
         refuses(at("x.npy"), &options, "x.npy");
     }
     char uri[1600];
-    put_npy("x.npy", X_DICT, xs, sizeof xs);
+    put_npy("x.npy", X_DICT, xs, X_BYTES);
     put_npy("y.npy", "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }\n", ys, 16);
     snprintf(uri, sizeof uri, "npy://x=%s;y=%s", at("x.npy"), at("y.npy"));
     refuses(uri, &options, "y.npy: has 2 rows");

@@ -379,6 +379,51 @@ static void test_every_truncation_is_whole_or_an_error(void **state)
     str_list_deinit(&slots);
 }
 
+// One byte changed: the file is read, or the error names file and line. Nothing else happens.
+static void test_every_changed_byte_is_read_or_an_error(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format, *slots, *text;
+        int ngram;
+    } rows[] = {
+        {"multislot", "ids,w:float:2", "2 17 23 2 0.5 1.5\n1 5 2 -1e-5 7\r\n", 0},
+        {"feasign", "label,ids=3,w=4:float:2", "1 3:17 4:0.5 4:1.5\n0 4:1 3:5 4:2 3:6\n", 0},
+        {"tokens", NULL, "1 17 23\n0 5 6 7\n", 0},
+        {"tokens", NULL, "1 17 23\n0 5 6 7\n", 3},
+        {"criteo", NULL,
+         "1\t1\t2\t3\t4\t5\t6\t7\t8\t9\t1\t2\t3\t4"
+         "\ta\tb\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\tz\n",
+         0},
+    };
+    static const char bytes[] = {0, '\n', '\r', ' ', '\t', ':', '9', '-', '.', 'e', (char)0xff};
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        struct str_list slots = list_of(rows[row].slots ? rows[row].slots : "");
+        struct reader_options options = text_options(1);
+        options.format = rows[row].format;
+        options.text.slots = rows[row].slots ? &slots : NULL;
+        options.text.ngram = rows[row].ngram;
+        size_t length = strlen(rows[row].text);
+        for (size_t at_byte = 0; at_byte < length; at_byte++)
+            for (size_t k = 0; k < sizeof bytes; k++) {
+                char text[200];
+                struct err err = {0};
+                struct reader *reader = NULL;
+                memcpy(text, rows[row].text, length);
+                text[at_byte] = bytes[k];
+                put_bytes("a.txt", text, length);
+                options.text.skip_bad_lines = at_byte & 1;
+                int rc = reader_open(at("a.txt"), &options, &reader, &err);
+                for (int more = rc == 0; more > 0;)
+                    rc = more = reader_next(reader, &err);
+                assert_true(rc == 0 || strstr(err.text, "a.txt: line ") ||
+                            strstr(err.text, "not enough for one step"));
+                reader_free(reader);
+            }
+        str_list_deinit(&slots);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -392,6 +437,7 @@ int main(void)
         TEST(test_token_lines),
         TEST(test_ngrams),
         TEST(test_every_truncation_is_whole_or_an_error),
+        TEST(test_every_changed_byte_is_read_or_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
