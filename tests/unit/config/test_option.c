@@ -150,6 +150,26 @@ static void test_option_forms_of_flags(void **state)
     option_free(set);
 }
 
+// Servers have no workers, and do not mind that the environment says how many.
+static void test_option_cpu_num_of_the_environment(void **state)
+{
+    (void)state;
+    struct option_set *set = parsed(&(struct input){
+        .roles = DAEMON,
+        .vars = {"CPU_NUM=4", NULL},
+        .args = {"--role", "local", "--model", "m", NULL},
+    });
+    assert_int_equal(option_int(set, "cpu_num"), 4);
+    assert_string_equal(option_origin_text(set, "cpu_num"), "env CPU_NUM");
+    option_free(set);
+    set = parsed(&(struct input){
+        .roles = OPTION_PSERVER,
+        .vars = {"CPU_NUM=4", NULL},
+        .args = {"--pservers", "a:1", "--current_endpoint", "a:1", "--model", "m", NULL},
+    });
+    option_free(set);
+}
+
 static void test_option_refuses_bad_command_lines(void **state)
 {
     (void)state;
@@ -171,6 +191,11 @@ static void test_option_refuses_bad_command_lines(void **state)
         {{.roles = DAEMON, .args = {"--batch_size", "0"}},
          "--batch_size=0 (flag): 0 is out of range"},
         {{.roles = DAEMON, .args = {"--batch_size", "abc"}}, "not a whole number"},
+        {{.roles = DAEMON, .args = {"--cpu_num", "0"}}, "--cpu_num=0 (flag): 0 is out of range"},
+        {{.roles = DAEMON,
+          .vars = {"CPU_NUM=8"},
+          .args = {"--role", "local", "--model", "m", "--data", "d", "--batch_size", "7"}},
+         "batch_size=7 (flag) is less than cpu_num=8 (env CPU_NUM)"},
         {{.roles = DAEMON, .args = {"--pservers", "localhost"}}, "the port is missing"},
         {{.roles = DAEMON, .args = {"--current_endpoint", "a:1"}},
          "is an option of pserver, not of"},
@@ -339,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_option_precedence_and_origins),
         cmocka_unit_test(test_option_forms_of_flags),
+        cmocka_unit_test(test_option_cpu_num_of_the_environment),
         cmocka_unit_test(test_option_refuses_bad_command_lines),
         cmocka_unit_test(test_option_refuses_bad_job_files),
         cmocka_unit_test(test_option_file_keys_of_other_roles_have_no_effect),
