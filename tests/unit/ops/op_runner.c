@@ -124,6 +124,20 @@ struct tensor *op_runner_input(struct op_runner *run, const char *slot, enum dty
     return &var->tensor;
 }
 
+struct selected_rows *op_runner_rows(struct op_runner *run, const char *slot, enum dtype dtype,
+                                     int rank, const int64_t *d, const int64_t *rows, size_t count)
+{
+    int s = must(op_input_index(run->def, slot), slot);
+    op_runner_shape(run, slot, (int)dtype, rank, d);
+    size_t i = run->in[s].count - 1;
+    struct selected_rows *sr = variable_rows(&run->own[s][i]);
+    must(selected_rows_shape(sr, d[0], count, dtype, &run->in_list[s][i].dims), "memory");
+    memcpy(sr->rows, rows, count * sizeof *rows);
+    run->in_list[s][i].kind = VARIABLE_SELECTED_ROWS;
+    run->in_vars[s][i] = &run->own[s][i];
+    return sr;
+}
+
 void op_runner_output(struct op_runner *run, const char *slot, struct variable *var)
 {
     int s = must(op_output_index(run->def, slot), slot);
@@ -164,7 +178,8 @@ int op_runner_run(struct op_runner *run, struct err *err)
     int rc = op_runner_infer(run, err);
     for (int s = 0; rc == 0 && run->def->outputs[s].name != NULL; s++)
         for (size_t i = 0; rc == 0 && i < run->out[s].count; i++)
-            if (!run->def->kernel_resizes && run->out_list[s][i].set)
+            if (!run->def->kernel_resizes && run->out_list[s][i].set &&
+                run->out_list[s][i].kind == VARIABLE_TENSOR)
                 rc = op_resize(variable_tensor(run->out_vars[s][i]),
                                (enum dtype)run->out_list[s][i].dtype, &run->out_list[s][i].dims,
                                err);
@@ -174,4 +189,9 @@ int op_runner_run(struct op_runner *run, struct err *err)
 struct tensor *op_runner_result(struct op_runner *run, const char *slot, size_t i)
 {
     return &run->out_vars[must(op_output_index(run->def, slot), slot)][i]->tensor;
+}
+
+struct variable *op_runner_variable(struct op_runner *run, const char *slot, size_t i)
+{
+    return run->out_vars[must(op_output_index(run->def, slot), slot)][i];
 }

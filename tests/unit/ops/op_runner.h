@@ -21,6 +21,9 @@ void op_runner_shape(struct op_runner *run, const char *slot, int dtype, int ran
                      const int64_t *d);
 struct tensor *op_runner_input(struct op_runner *run, const char *slot, enum dtype dtype, int rank,
                                const int64_t *d);
+// The same with selected rows: count of them, values of rank - 1 sides d[1..].
+struct selected_rows *op_runner_rows(struct op_runner *run, const char *slot, enum dtype dtype,
+                                     int rank, const int64_t *d, const int64_t *rows, size_t count);
 // Adds an output; var NULL: the runner's own variable.
 void op_runner_output(struct op_runner *run, const char *slot, struct variable *var);
 // Makes the output slot's argument 0 the very variable of an input slot's.
@@ -32,3 +35,4 @@ const struct op_var_dims *op_runner_dims(const struct op_runner *run, const char
 // Shapes, sizes and kernel.
 int op_runner_run(struct op_runner *run, struct err *err);
 struct tensor *op_runner_result(struct op_runner *run, const char *slot, size_t i);
+struct variable *op_runner_variable(struct op_runner *run, const char *slot, size_t i);
