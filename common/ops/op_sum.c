@@ -11,6 +11,8 @@
 // occurrence. Of tensors and selected rows the sum is a tensor; rows are added to its rows (in the
 // order of X, to 0 or to the X that is Out). scale of selected rows scales their values.
 
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/ops/fold.h"

@@ -33,7 +33,6 @@ static bool fits_window(const struct apply *apply, const struct apply_block *blo
                         const char *name);
 static int make_window(struct apply *apply, struct apply_block *block, struct apply_window *window,
                        uint64_t elements, struct err *err);
-static struct variable *bind_other(void *self, const char *name, bool write, bool written);
 static struct variable *bind_window_other(void *self, const char *name, bool write, bool written);
 static struct variable *bind_window_state(void *self, struct state_entry *entry, bool next);
 static struct variable *temporary(struct map *map, const char *name);
@@ -100,13 +99,11 @@ void apply_free(struct apply *apply)
         free_window(&block->full);
         free_window(&block->tail);
         mem_free(block->folded);
+        mem_free(block->touches);
     }
-    size_t slots = apply->shard->grads_count * (size_t)round_trainers(apply->round);
-    for (size_t i = 0; apply->slots && i < slots; i++) {
-        if (apply->slots[i])
-            variable_deinit(apply->slots[i]);
-        mem_free(apply->slots[i]);
-    }
+    size_t trainers = (size_t)round_trainers(apply->round);
+    for (size_t i = 0; apply->slots && i < apply->shard->grads_count * trainers; i++)
+        apply_rows_free(apply->slots[i], apply->shard->grads[i / trainers]->sparse);
     apply_norms_deinit(apply);
     free_variables(&apply->temporaries);
     mem_free(apply->slots);
@@ -146,6 +143,7 @@ int apply_finish(struct apply *apply, struct err *err)
     int rc = apply_begin_step(apply, err);
     if (rc < 0)
         return rc;
+    apply_rows_bind(apply);
     for (size_t i = 0; i < apply->blocks_count; i++) {
         struct apply_block *block = &apply->blocks[i];
         if (apply->workers) {
@@ -162,6 +160,8 @@ int apply_finish(struct apply *apply, struct err *err)
             if (apply->blocks[i].rc < 0)
                 return err_set(err, apply->blocks[i].rc, "%s", apply->blocks[i].err.text);
     }
+    for (size_t i = 0; i < apply->blocks_count; i++)
+        apply_rows_touch(apply, &apply->blocks[i]);
     state_commit(apply->state);
     end_step(apply);
     apply->ns += clock_now_ns() - start;
@@ -190,20 +190,12 @@ static int make_slots(struct apply *apply, struct err *err)
     size_t grads = apply->shard->grads_count, trainers = (size_t)round_trainers(apply->round);
     apply->slots = mem_must_calloc(grads * trainers + 1, sizeof(struct variable *));
     for (size_t g = 0; g < grads; g++) {
-        const struct shard_slice *slice = apply->shard->grads[g];
         for (size_t t = 0; t < trainers; t++) {
-            struct variable *var = MEM_NEW(struct variable);
-            variable_init(var);
-            tensor_borrow(variable_tensor(var), slice->dtype, &slice->dims,
-                          round_slot(apply->round, (int)t, (int)g), (size_t)slice->bytes);
-            apply->slots[g * trainers + t] = var;
+            int rc = apply_rows_slot(apply, apply->shard->grads[g], (int)t,
+                                     &apply->slots[g * trainers + t], err);
+            if (rc < 0)
+                return rc;
         }
-        const struct var_desc *desc =
-            block_find_var(program_block(apply->program, 0), slice->place->name);
-        if (desc && desc->kind == VAR_SELECTED_ROWS)
-            return err_set(err, SL_EUNSUPPORTED,
-                           "%s: sparse gradients do not work with servers so far",
-                           slice->place->name);
     }
     return 0;
 }
@@ -211,7 +203,7 @@ static int make_slots(struct apply *apply, struct err *err)
 int apply_plan(struct apply *apply, const struct block *block, size_t first, size_t last,
                struct plan **out, struct err *err)
 {
-    struct plan_binder other = {.bind = bind_other, .self = apply};
+    struct plan_binder other = {.bind = apply_bind, .self = apply};
     struct state_binder self = {.state = apply->state, .other = &other};
     struct plan_binder binder = state_plan_binder(&self);
     return plan_new(block, first, last, &binder, NULL, 0, out, err);
@@ -256,6 +248,8 @@ static int make_block(struct apply *apply, struct apply_block *block, int64_t in
             rc = make_window(apply, block, &block->tail, elements % window, err);
     }
     if (rc >= 0)
+        apply_rows_find(apply, block);
+    if (rc >= 0)
         mark_written(apply, block->desc);
     return rc;
 }
@@ -283,7 +277,7 @@ static void find_grad(struct apply *apply, struct apply_block *block)
 
 static bool can_split(const struct apply *apply, const struct apply_block *block)
 {
-    if (!block->grad || !block->grad->bytes || apply->by_grad[block->grad->grad] ||
+    if (!block->grad || block->grad->sparse || !block->grad->bytes || apply->by_grad[block->grad->grad] ||
         apply->shard->cell_bytes % dtype_bytes(block->grad->dtype))
         return false;
     for (size_t i = 0; i < block->desc->ops_count; i++) {
@@ -339,7 +333,7 @@ static int make_window(struct apply *apply, struct apply_block *block, struct ap
 }
 
 // Gradient slots and temporaries of whole blocks.
-static struct variable *bind_other(void *self, const char *name, bool write, bool written)
+struct variable *apply_bind(void *self, const char *name, bool write, bool written)
 {
     struct apply *apply = self;
     int trainer, trainers = round_trainers(apply->round);

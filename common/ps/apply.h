@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs a server program's learning-rate block and optimize blocks on the state.
 //
-// An optimize block whose operators are all row-splittable (sum, scale, elementwise optimizers)
+// An optimize block with a dense gradient whose operators are all row-splittable (sum, scale,
+// elementwise optimizers)
 // runs window by window, a cell of the gradient each, as soon as that cell is here from every
 // trainer and still in the cache: the same bits as one run over the whole slice. Every other block
-// runs once the step is full. Both read version v and write v + 1; nothing is visible before
-// state_commit.
+// runs once the step is full. A sparse gradient's slots are selected rows, bound to what the round
+// holds then; what its update writes of a table is told to the state row by row. All read version v
+// and write v + 1; nothing is visible before state_commit.
 #pragma once
 
 #include <stdbool.h>
@@ -37,7 +39,10 @@ int apply_state_return(const struct state *state, struct scope *scope, struct er
 
 // The listen_and_serv of block 0; NULL with err set when there is none.
 const struct op_desc *apply_state_serv(const struct program *program, struct err *err);
-// name -> "always" or "maybe" for everything that the block's operators write, sub-blocks included.
+// Does op write only the rows of its sparse gradient?
+bool apply_state_by_rows(const struct block *block, const struct op_desc *op);
+// The names of everything that the block's operators write, sub-blocks included, as keys; the
+// values say how, inside apply_state.c. maybe: perhaps they do not run.
 void apply_state_writes(const struct program *program, const struct block *block, bool maybe,
                         struct map *writes);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of an apply, shared by apply.c (blocks, windows, running) and apply_norms.c (the
-// second phase). Nobody else includes this.
+// The inside of an apply, shared by apply.c (blocks, windows, running), apply_rows.c (sparse
+// gradients) and apply_norms.c (the second phase). Nobody else includes this.
 #pragma once
 
 #include <stdbool.h>
@@ -35,6 +35,12 @@ struct apply_window {
     struct map by_name;   // what it is and its name -> view
 };
 
+// A table of which a block writes the rows of a gradient.
+struct apply_touch {
+    struct state_entry *entry;
+    const struct variable *grad;   // merged, as the update reads it
+};
+
 struct apply_block {
     struct apply *apply;
     const struct block *desc;
@@ -48,6 +54,8 @@ struct apply_block {
     uint32_t cells;
     uint8_t *folded;   // a flag a cell
     uint32_t folded_count;
+    struct apply_touch *touches;
+    size_t touches_count, touches_cap;
     struct err err;   // of a job on a worker
     int rc;
 };
@@ -99,6 +107,19 @@ int apply_begin_step(struct apply *apply, struct err *err);
 int apply_plan(struct apply *apply, const struct block *block, size_t first, size_t last,
                struct plan **out, struct err *err);
 struct variable *apply_temporary(struct apply *apply, const char *name);
+// What a whole block's operator has as name: a slot, a temporary.
+struct variable *apply_bind(void *self, const char *name, bool write, bool written);
+
+// ---- apply_rows.c
+// The variable of trainer's gradient; SL_EINVAL when program and slice map disagree about it.
+int apply_rows_slot(const struct apply *apply, const struct shard_slice *slice, int trainer,
+                    struct variable **out, struct err *err);
+void apply_rows_free(struct variable *slot, bool sparse);
+// The step is full: sparse slots show what the round holds.
+void apply_rows_bind(struct apply *apply);
+// Finds what a block, just planned, writes by rows; tells the state after it ran.
+void apply_rows_find(struct apply *apply, struct apply_block *block);
+void apply_rows_touch(struct apply *apply, const struct apply_block *block);
 
 // ---- apply_norms.c
 // Before blocks are planned: sets apply->program to a copy where that is needed.

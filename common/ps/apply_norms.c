@@ -46,6 +46,7 @@ int apply_norms_partials(struct apply *apply, int stage, const struct message_pa
 {
     apply->norms.partials_count = 0;
     int rc = apply_begin_step(apply, err);
+    apply_rows_bind(apply);
     if (rc >= 0)
         rc = phase_of(apply->shard->map, stage) == SLICE_PHASE_CLIP ? run_sums(apply, err)
                                                                     : run_trials(apply, err);
@@ -241,6 +242,7 @@ static int run_trials(struct apply *apply, struct err *err)
         int rc = plan_run(block->trial, err);
         if (rc < 0)
             return rc;
+        apply_rows_touch(apply, block);
         const struct shard_slice *slice = param_of(apply, block->desc->ops[block->update]);
         const double *squares = tensor_f64(variable_tensor(block->part_norms));
         add_partial(&apply->norms, MESSAGE_PARAM_SQUARED_NORM, slice->variable, slice->slice,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a server program is state: every slice that is no gradient, and what else is persistable
-// and has a value; which of it the blocks write, always or perhaps. Values go in from the scope and
-// come back.
+// and has a value; which of it the blocks write: always, perhaps, or some rows of it. Values go in
+// from the scope and come back.
 #include "common/ps/apply.h"
 
 #include <string.h>
@@ -11,11 +11,16 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/exec/scope.h"
+#include "common/ops/op.h"
 #include "common/program/program.h"
 #include "common/ps/shard.h"
 #include "common/ps/state.h"
 
+// Values of a map of writes; they are told apart by their address.
+static char write_whole[] = "whole", write_perhaps[] = "perhaps", write_rows[] = "rows";
+
 static int scan_program(const struct program *program, struct map *writes, struct err *err);
+static void note_write(struct map *writes, const char *name, char *how);
 static bool scope_holds(const struct scope *scope, const struct shard_slice *slice);
 static int add_entry(const struct scope *scope, const char *name, enum dtype dtype,
                      const struct dims *dims, const struct map *writes, bool must,
@@ -79,26 +84,44 @@ const struct op_desc *apply_state_serv(const struct program *program, struct err
     return NULL;
 }
 
-// writes: name -> "always" or "maybe" for everything that the block's operators write.
+bool apply_state_by_rows(const struct block *block, const struct op_desc *op)
+{
+    const char *grad = op_desc_input1(op, "Grad");
+    const struct var_desc *var = grad ? block_find_var(block, grad) : NULL;
+    const struct op_def *def = op_table_find(op->type);
+    return var && var->kind == VAR_SELECTED_ROWS && def && def->rows_only && def->rows_only(op);
+}
+
 void apply_state_writes(const struct program *program, const struct block *block, bool maybe,
                         struct map *writes)
 {
-    static char always[] = "always", perhaps[] = "maybe";
     for (size_t i = 0; i < block->ops_count; i++) {
         const struct op_desc *op = block->ops[i];
-        bool sparse = false;
-        const char *grad = op_desc_input1(op, "Grad");
-        const struct var_desc *var = grad ? block_find_var(block, grad) : NULL;
-        sparse = var && var->kind == VAR_SELECTED_ROWS;
-        for (size_t s = 0; s < op->outputs_count; s++)
-            for (size_t a = 0; a < op->outputs[s].args.count; a++)
-                if (maybe || sparse || !map_get(writes, op->outputs[s].args.items[a]))
-                    map_set(writes, op->outputs[s].args.items[a],
-                            maybe || sparse ? perhaps : always);
+        bool by_rows = apply_state_by_rows(block, op);
+        const char *param = by_rows ? op_desc_input1(op, "Param") : NULL;
+        const struct var_desc *table = param ? block_find_var(block, param) : NULL;
+        for (size_t s = 0; s < op->outputs_count; s++) {
+            for (size_t a = 0; a < op->outputs[s].args.count; a++) {
+                const char *name = op->outputs[s].args.items[a];
+                const struct var_desc *var = by_rows ? block_find_var(block, name) : NULL;
+                bool rows = var && table && dims_equal(&var->dims, &table->dims);
+                note_write(writes, name,
+                           maybe || (by_rows && !rows) ? write_perhaps
+                           : by_rows                   ? write_rows
+                                                       : write_whole);
+            }
+        }
         const struct attr *sub = op_desc_attr(op, "sub_block");
         if (sub && sub->type == ATTR_BLOCK && sub->i > 0 && (size_t)sub->i < program->blocks_count)
             apply_state_writes(program, program_block(program, (size_t)sub->i), true, writes);
     }
+}
+
+// What is written in two ways is copied first.
+static void note_write(struct map *writes, const char *name, char *how)
+{
+    const char *before = map_get(writes, name);
+    map_set(writes, name, !before || before == how ? how : write_perhaps);
 }
 
 static int scan_program(const struct program *program, struct map *writes, struct err *err)
@@ -148,9 +171,12 @@ static int add_entry(const struct scope *scope, const char *name, enum dtype dty
         return err_set(err, SL_EMISMATCH, "%s: the scope has %s %s, the slice map says %s %s", name,
                        dtype_name((int)var->tensor.dtype), dims_format(&var->tensor.dims, have),
                        dtype_name((int)dtype), dims_format(dims, want));
-    const char *write = map_get(writes, name);
-    int rc = state_add(state, name, var->tensor.dtype, &var->tensor.dims, write != NULL,
-                       write && str_eq(write, "maybe"), err);
+    const char *how = map_get(writes, name);
+    enum state_write write = !how                  ? STATE_NEVER
+                             : how == write_whole ? STATE_WHOLE
+                             : how == write_rows  ? STATE_ROWS
+                                                  : STATE_PERHAPS;
+    int rc = state_add(state, name, var->tensor.dtype, &var->tensor.dims, write, err);
     return rc < 0 ? rc : 0;
 }
 

@@ -23,9 +23,7 @@
 static void copy_options(struct comm *comm, const struct comm_options *options);
 static int start(struct comm *comm, struct err *err);
 static void index_names(struct comm *comm);
-static void put(struct comm *comm, const struct comm_command *command);
-static int ask(struct comm *comm, const struct comm_command *command, struct err *err);
-static int check_failed(const struct comm *comm, struct err *err);
+static void free_slice(struct comm_slice *slice);
 static struct comm_slice *find_slice(const struct comm *comm, const char *name, const char *what,
                                      struct err *err);
 static int check_tensor(const struct comm_slice *slice, const char *name,
@@ -48,7 +46,7 @@ int comm_open(const struct comm_options *options, struct comm **out, struct err 
     copy_options(comm, options);
     int rc = start(comm, err);
     if (rc >= 0)
-        rc = ask(comm, &(struct comm_command){.verb = COMM_OPEN, .asks = true}, err);
+        rc = comm_ask(comm, &(struct comm_command){.verb = COMM_OPEN, .asks = true}, err);
     if (rc < 0) {
         comm_close(comm);
         return rc;
@@ -64,7 +62,7 @@ void comm_close(struct comm *comm)
     if (!comm)
         return;
     if (comm->loop && comm->tick) {
-        (void)ask(comm, &(struct comm_command){.verb = COMM_CLOSE, .asks = true}, NULL);
+        (void)comm_ask(comm, &(struct comm_command){.verb = COMM_CLOSE, .asks = true}, NULL);
         loop_join(comm->loop);
     }
     if (comm->loop)
@@ -74,8 +72,10 @@ void comm_close(struct comm *comm)
         buf_deinit(&comm->links[s].progress);
     }
     for (const struct map_entry *e = map_first(&comm->slices); e; e = map_next(e))
-        mem_free(map_value(e));
+        free_slice(map_value(e));
     map_deinit(&comm->slices);
+    mem_free(comm->lookups);
+    mem_free(comm->ids);
     step_free(comm->step);
     slice_map_deinit(&comm->own_map);
     gate_free(comm->answer);
@@ -111,43 +111,33 @@ uint64_t comm_step(const struct comm *comm)
 
 int comm_push(struct comm *comm, const char *name, const struct tensor *tensor, struct err *err)
 {
-    int rc = check_failed(comm, err);
-    struct comm_slice *slice = rc < 0 ? NULL : find_slice(comm, name, "send", err);
-    if (!slice)
-        return rc < 0 ? rc : SL_EINVAL;
-    if (slice->role != SLICE_GRAD)
-        return err_set(err, SL_EINVAL, "send %s: it is no gradient of the slice map", name);
-    if (comm->barrier_open) {   // a program without fetch barrier: the step before must be over
-        rc = wait_step(comm, COMM_FETCH, err);
-        comm->cycle = false;
-        if (rc < 0)
-            return rc;
-    }
-    rc = check_tensor(slice, name, tensor, err);
+    struct comm_slice *slice;
+    int rc = comm_find_grad(comm, name, &slice, err);
+    if (rc >= 0 && slice->sparse)
+        rc = err_set(err, SL_EINVAL, "send %s: it is a whole tensor, the slice map says rows", name);
+    if (rc >= 0)
+        rc = check_tensor(slice, name, tensor, err);
     if (rc < 0)
         return rc;
-    if (slice->pushed)
-        return err_set(err, SL_EINVAL, "send %s: twice in step %" PRIu64, name, comm->step_shown);
-    slice->pushed = true;
-    comm->pushed++;
-    put(comm, &(struct comm_command){.verb = COMM_PUSH,
-                                     .variable = slice->variable,
-                                     .slice = slice->slice,
-                                     .data = tensor->data});
+    comm_pushed(comm, slice);
+    comm_put(comm, &(struct comm_command){.verb = COMM_PUSH,
+                                          .variable = slice->variable,
+                                          .slice = slice->slice,
+                                          .data = tensor->data});
     return 0;
 }
 
 int comm_send_barrier(struct comm *comm, struct err *err)
 {
-    int rc = check_failed(comm, err);
+    int rc = comm_check_failed(comm, err);
     if (rc < 0)
         return rc;
     struct comm_command command = {.verb = COMM_BARRIER};
     if (comm->pushed == comm->grads_count) {
-        put(comm, &command);
+        comm_put(comm, &command);
     } else {
         command.asks = true;   // step names what is missing
-        rc = ask(comm, &command, err);
+        rc = comm_ask(comm, &command, err);
         if (rc < 0)
             return rc;
     }
@@ -157,7 +147,7 @@ int comm_send_barrier(struct comm *comm, struct err *err)
 
 int comm_pull(struct comm *comm, const char *name, struct tensor *tensor, struct err *err)
 {
-    int rc = check_failed(comm, err);
+    int rc = comm_check_failed(comm, err);
     struct comm_slice *slice = rc < 0 ? NULL : find_slice(comm, name, "recv", err);
     if (!slice)
         return rc < 0 ? rc : SL_EINVAL;
@@ -170,7 +160,7 @@ int comm_pull(struct comm *comm, const char *name, struct tensor *tensor, struct
         if (rc < 0)
             return err_set(err, rc, "recv %s: %s", name, err_name(rc));
     }
-    put(comm, &(struct comm_command){.verb = COMM_PULL,
+    comm_put(comm, &(struct comm_command){.verb = COMM_PULL,
                                      .variable = slice->variable,
                                      .slice = slice->slice,
                                      .dst = tensor->data});
@@ -188,7 +178,7 @@ int comm_pin(struct comm *comm, uint64_t *out_step, struct err *err)
 {
     if (comm->pinned)
         return err_set(err, SL_EUSAGE, "a version is pinned already");
-    int rc = ask(comm, &(struct comm_command){.verb = COMM_PIN, .asks = true}, err);
+    int rc = comm_ask(comm, &(struct comm_command){.verb = COMM_PIN, .asks = true}, err);
     if (rc < 0)
         return rc;
     comm->pinned = true;
@@ -238,7 +228,7 @@ int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows
     // The loop thread has the parts from the command until its answer.
     struct comm_command command = {
         .verb = COMM_READ, .parts = parts, .parts_count = count, .asks = true};
-    rc = count ? ask(comm, &command, err) : 0;
+    rc = count ? comm_ask(comm, &command, err) : 0;
     mem_free(parts);
     if (own) {
         int unpinned = comm_unpin(comm, rc < 0 ? NULL : err);
@@ -252,9 +242,9 @@ int comm_unpin(struct comm *comm, struct err *err)
     if (!comm->pinned)
         return 0;
     comm->pinned = false;
-    int rc = check_failed(comm, err);
+    int rc = comm_check_failed(comm, err);
     if (rc >= 0)
-        put(comm, &(struct comm_command){.verb = COMM_UNPIN});
+        comm_put(comm, &(struct comm_command){.verb = COMM_UNPIN});
     return rc;
 }
 
@@ -264,14 +254,14 @@ int comm_complete(struct comm *comm, struct err *err)
     if (rc >= 0 && comm->pushed)
         rc = err_set(err, SL_EUSAGE, "complete in the middle of step %" PRIu64, comm->step_shown);
     if (rc >= 0)
-        rc = ask(comm, &(struct comm_command){.verb = COMM_COMPLETE, .asks = true}, err);
+        rc = comm_ask(comm, &(struct comm_command){.verb = COMM_COMPLETE, .asks = true}, err);
     comm->completed = rc >= 0;
     return rc;
 }
 
 void comm_abort(struct comm *comm, const char *reason)
 {
-    (void)ask(comm, &(struct comm_command){.verb = COMM_ABORT, .text = reason, .asks = true}, NULL);
+    (void)comm_ask(comm, &(struct comm_command){.verb = COMM_ABORT, .text = reason, .asks = true}, NULL);
 }
 
 void comm_stats(const struct comm *comm, struct comm_stats *out)
@@ -341,6 +331,13 @@ static int start(struct comm *comm, struct err *err)
     return 0;
 }
 
+static void free_slice(struct comm_slice *slice)
+{
+    tensor_deinit(&slice->work);
+    mem_free(slice->message);
+    mem_free(slice);
+}
+
 static void index_names(struct comm *comm)
 {
     for (uint32_t v = 0; v < comm->map->vars_count; v++) {
@@ -356,13 +353,15 @@ static void index_names(struct comm *comm)
                 .role = var->role,
                 .dtype = var->dtype,
                 .dims = shard_slice_dims(var, &var->slices[s]),
+                .sparse = var->role == SLICE_GRAD && var->sparse,
             };
+            tensor_init(&slice->work);
             map_set(&comm->slices, var->slices[s].name, slice);
         }
     }
 }
 
-static void put(struct comm *comm, const struct comm_command *command)
+void comm_put(struct comm *comm, const struct comm_command *command)
 {
     size_t head = atomic_load_explicit(&comm->head, memory_order_relaxed);
     while (head - atomic_load_explicit(&comm->tail, memory_order_acquire) == COMM_RING) {
@@ -379,10 +378,10 @@ static void put(struct comm *comm, const struct comm_command *command)
         loop_post(comm->loop, &comm->drain_job);
 }
 
-static int ask(struct comm *comm, const struct comm_command *command, struct err *err)
+int comm_ask(struct comm *comm, const struct comm_command *command, struct err *err)
 {
     uint64_t since = clock_now_ns();
-    put(comm, command);
+    comm_put(comm, command);
     gate_wait(comm->answer);
     uint64_t spent = clock_now_ns() - since;
     comm->wait_ns += spent;
@@ -394,7 +393,7 @@ static int ask(struct comm *comm, const struct comm_command *command, struct err
     return comm->answer_code;
 }
 
-static int check_failed(const struct comm *comm, struct err *err)
+int comm_check_failed(const struct comm *comm, struct err *err)
 {
     int code = atomic_load_explicit(&comm->failed, memory_order_acquire);
     if (code < 0 && err)
@@ -421,6 +420,32 @@ static struct comm_slice *find_slice(const struct comm *comm, const char *name, 
     return NULL;
 }
 
+int comm_find_grad(struct comm *comm, const char *name, struct comm_slice **out, struct err *err)
+{
+    int rc = comm_check_failed(comm, err);
+    struct comm_slice *slice = rc < 0 ? NULL : find_slice(comm, name, "send", err);
+    if (!slice)
+        return rc < 0 ? rc : SL_EINVAL;
+    if (slice->role != SLICE_GRAD)
+        return err_set(err, SL_EINVAL, "send %s: it is no gradient of the slice map", name);
+    if (comm->barrier_open) {   // a program without fetch barrier: the step before must be over
+        rc = wait_step(comm, COMM_FETCH, err);
+        comm->cycle = false;
+        if (rc < 0)
+            return rc;
+    }
+    if (slice->pushed)
+        return err_set(err, SL_EINVAL, "send %s: twice in step %" PRIu64, name, comm->step_shown);
+    *out = slice;
+    return 0;
+}
+
+void comm_pushed(struct comm *comm, struct comm_slice *slice)
+{
+    slice->pushed = true;
+    comm->pushed++;
+}
+
 static int check_tensor(const struct comm_slice *slice, const char *name,
                         const struct tensor *tensor, struct err *err)
 {
@@ -435,7 +460,7 @@ static int check_tensor(const struct comm_slice *slice, const char *name,
 // Waits for the end of the step (FETCH) or for its commit alone.
 static int wait_step(struct comm *comm, enum comm_verb verb, struct err *err)
 {
-    int rc = ask(comm, &(struct comm_command){.verb = verb, .asks = true}, err);
+    int rc = comm_ask(comm, &(struct comm_command){.verb = verb, .asks = true}, err);
     if (rc < 0 ||
         verb == COMM_COMMIT)   // after a commit recv may still follow: the step is not over
         return rc;
@@ -490,7 +515,7 @@ void comm_fail(struct comm *comm, const struct comm_link *from, int code, const 
             comm_link_tell_end(link, FRAME_GOODBYE, code == SL_ETIMEOUT ? code : SL_EREFUSED, root);
         comm_link_close(link);
     }
-    comm->parts_count = 0;
+    comm->parts_count = comm->lookups_open = 0;
     if (comm->waits && comm->waiting != COMM_CLOSE)
         comm_answer(comm, code, &comm->failure);
 }
@@ -510,6 +535,8 @@ void comm_check_done(struct comm *comm)
         comm_answer(comm, 0, NULL);
     } else if (comm->waiting == COMM_COMMIT && step_is_committed(comm->step) && !comm->inflight) {
         comm_answer(comm, 0, NULL);
+    } else if (comm->waiting == COMM_LOOKUP && !comm->lookups_open && !comm->lookups_inflight) {
+        comm_answer(comm, comm->lookup_why.code, &comm->lookup_why);
     } else if (comm->waiting == COMM_COMPLETE) {
         bool all = true;
         for (int s = 0; s < comm->servers; s++)
@@ -555,7 +582,10 @@ static void take(struct comm *comm, const struct comm_command *command)
         comm_join_check(comm);
         break;
     case COMM_PUSH:
-        rc = step_push(comm->step, command->variable, command->slice, command->data, &err);
+        rc = comm->map->vars[command->variable]->sparse
+                 ? step_push_rows(comm->step, command->variable, command->slice, command->data,
+                                  command->rows, &err)
+                 : step_push(comm->step, command->variable, command->slice, command->data, &err);
         break;
     case COMM_BARRIER:
         rc = step_send_barrier(comm->step, &err);
@@ -581,6 +611,9 @@ static void take(struct comm *comm, const struct comm_command *command)
         comm->parts = command->parts;
         comm->parts_count = command->parts_count;
         comm_read_start(comm);
+        break;
+    case COMM_LOOKUP:
+        comm_lookup_start(comm);
         break;
     case COMM_UNPIN:
         comm_read_unpin(comm);

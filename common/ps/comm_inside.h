@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of a comm, shared by comm.c (the caller's thread), comm_link.c (one server's
-// connection), comm_read.c (pins and reads) and comm_join.c (the opening). Nobody else includes
-// this.
+// connection), comm_read.c (pins and reads), comm_rows.c (gradients as rows), comm_lookup.c (rows of
+// tables) and comm_join.c (the opening). Nobody else includes this.
 //
 // Two threads: the caller's and the loop's. They share the ring of commands (single producer,
 // single consumer), `failed` and the statistics; everything else belongs to one of them. A blocking
@@ -21,6 +21,7 @@
 #include "common/ps/comm.h"
 #include "common/ps/peer.h"
 #include "common/ps/step.h"
+#include "common/tensor/tensor.h"
 #include "common/wire/message.h"
 
 #define COMM_RING 1024   // commands; a full ring makes comm_push wait
@@ -31,6 +32,11 @@ struct comm_slice {   // by name, for the caller
     enum dtype dtype;
     struct dims dims;
     bool pushed;   // in this step
+    // A gradient that travels as rows: its message, indices and then values, of this step.
+    bool sparse;
+    uint8_t *message;
+    uint64_t message_cap;
+    struct tensor work;   // of the merge
 };
 
 enum comm_verb {
@@ -42,6 +48,7 @@ enum comm_verb {
     COMM_COMMIT,   // wait for the commit alone
     COMM_PIN,
     COMM_READ,
+    COMM_LOOKUP,
     COMM_UNPIN,
     COMM_COMPLETE,
     COMM_ABORT,
@@ -51,6 +58,7 @@ enum comm_verb {
 struct comm_command {
     enum comm_verb verb;
     uint32_t variable, slice;
+    uint32_t rows;             // PUSH of a sparse gradient
     const void *data;          // PUSH
     void *dst;                 // PULL
     const char *text;          // ABORT
@@ -66,6 +74,18 @@ struct comm_part {
     uint64_t offset, bytes, got;
     uint8_t *dst;
     uint32_t request;   // 0: not asked yet
+    bool done;
+};
+
+// A part of a lookup: rows of one slice, asked for in one frame.
+struct comm_lookup {
+    int server;
+    uint32_t variable, slice;
+    const int64_t *ids;   // of the slice
+    uint32_t count;
+    uint64_t row_bytes, bytes, got;
+    uint8_t *dst;
+    uint32_t request;   // 0: to be asked
     bool done;
 };
 
@@ -121,7 +141,14 @@ struct comm {
     struct comm_welcome welcome;
     uint64_t wait_ns, wait_barrier_ns;
     bool completed;
-    // ---- the loop
+    int64_t *ids;   // of a lookup: what connections read
+    size_t ids_cap;
+    // ---- the loop; lookups' list is the caller's while none is asked
+    struct comm_lookup *lookups;
+    size_t lookups_count, lookups_cap, lookups_open;
+    size_t lookups_inflight;   // frames that a connection still reads
+    uint32_t lookup_request;
+    struct err lookup_why;   // refused
     struct loop *loop;
     struct loop_job drain_job;
     struct loop_timer *tick;
@@ -143,6 +170,13 @@ struct comm {
     int open_conns;
 };
 
+// ---- comm.c (caller's thread)
+void comm_put(struct comm *comm, const struct comm_command *command);
+int comm_ask(struct comm *comm, const struct comm_command *command, struct err *err);
+int comm_check_failed(const struct comm *comm, struct err *err);
+// The gradient called name, ready to be pushed: SL_EINVAL also when it was pushed in this step.
+int comm_find_grad(struct comm *comm, const char *name, struct comm_slice **out, struct err *err);
+void comm_pushed(struct comm *comm, struct comm_slice *slice);
 // ---- comm.c (loop thread)
 void comm_answer(struct comm *comm, int code, const struct err *why);
 // The comm is over: the waiting call gets this error, and every later one. Tells the servers (but
@@ -179,3 +213,13 @@ void *comm_read_place(struct comm_link *link, const struct frame *header);
 void comm_read_data(struct comm_link *link, const struct frame *header, const void *dst,
                     bool sound);
 bool comm_read_owns(uint32_t request);
+
+// ---- comm_lookup.c
+void comm_lookup_start(struct comm *comm);
+void comm_lookup_pump(struct comm_link *link);   // asks what is to be asked
+void comm_lookup_lost(struct comm_link *link);   // ... of it again
+void comm_lookup_refused(struct comm_link *link, uint32_t request, int code, const char *text);
+void *comm_lookup_place(struct comm_link *link, const struct frame *header);
+void comm_lookup_data(struct comm_link *link, const struct frame *header, const void *dst,
+                      bool sound);
+bool comm_lookup_owns(uint32_t request);

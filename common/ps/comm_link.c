@@ -87,6 +87,7 @@ int comm_link_open(struct comm_link *link, struct err *err)
 void comm_link_pump(struct comm_link *link)
 {
     struct step *step = link->comm->step;
+    comm_lookup_pump(link);
     if (!link->conn || !link->welcomed || !step)
         return;
     struct step_out out;
@@ -140,6 +141,8 @@ static void nudge(struct comm_link *link)
         comm_link_tell_end(link, FRAME_COMPLETE, 0, "");
     if (comm->waiting == COMM_PIN || comm->waiting == COMM_READ)
         comm_read_nudge(link);
+    if (comm->waiting == COMM_LOOKUP)
+        comm_lookup_lost(link);
     if (!comm->step || step_nudge(comm->step, link->server)) {
         comm_link_pump(link);
         return;
@@ -244,6 +247,7 @@ static void on_closed(void *self, struct conn *conn, const struct err *why)
     if (comm->step)
         step_disconnected(comm->step, link->server);
     comm_read_lost(link);
+    comm_lookup_lost(link);
     comm_conn_gone(comm);
 }
 
@@ -325,7 +329,9 @@ static int on_place(void *self, const struct frame *header, void **out_dst, stru
     if (header->type != FRAME_DATA)
         return err_set(err, SL_EFORMAT, "%s is not for a client",
                        frame_type_name((int)header->type));
-    if (comm_read_owns(header->request))
+    if (comm_lookup_owns(header->request))
+        *out_dst = comm_lookup_place(link, header);
+    else if (comm_read_owns(header->request))
         *out_dst = comm_read_place(link, header);
     else if (link->comm->step)
         *out_dst = step_place(link->comm->step, link->server, header->request, header->variable,
@@ -339,6 +345,10 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     struct comm *comm = link->comm;
     (void)err;
     link->heard_ms = loop_now_ms(comm->loop);
+    if (comm_lookup_owns(header->request)) {
+        comm_lookup_data(link, header, dst, sound);
+        return 0;
+    }
     if (comm_read_owns(header->request)) {
         comm_read_data(link, header, dst, sound);
         return 0;
@@ -438,6 +448,10 @@ static void take_refused(struct comm_link *link, const struct frame *header,
         comm_read_refused(link, header->request, refused->code, refused->text);
         return;
     }
+    if (link->welcomed && comm_lookup_owns(header->request)) {
+        comm_lookup_refused(link, header->request, refused->code, refused->text);
+        return;
+    }
     char prefix[LIMIT_NAME_BYTES / 8];
     snprintf(prefix, sizeof prefix, "%s refused us: ", link->endpoint);
     comm_fail(comm, link, SL_EREFUSED, refused->text, prefix);
@@ -476,7 +490,9 @@ static bool send_out(struct comm_link *link, const struct step_out *out)
     switch (out->what) {
     case STEP_PUSH:
         header.type = FRAME_PUSH;
-        header.flags = (uint8_t)((out->last ? FRAME_LAST : 0) | (out->resent ? FRAME_RESENT : 0));
+        header.flags = (uint8_t)((out->last ? FRAME_LAST : 0) | (out->resent ? FRAME_RESENT : 0) |
+                                 (out->sparse ? FRAME_SPARSE : 0));
+        header.request = out->rows;
         header.variable = out->variable;
         header.slice = out->slice;
         header.offset = out->offset;
@@ -567,6 +583,7 @@ static void fail_link(struct comm_link *link, int code, const char *what)
             [COMM_COMMIT] = "its commit",
             [COMM_PIN] = "a version to save",
             [COMM_READ] = "values to save",
+            [COMM_LOOKUP] = "rows of a table",
             [COMM_COMPLETE] = "the end of the job",
             [COMM_CLOSE] = "the end",
         };

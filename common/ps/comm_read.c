@@ -12,7 +12,9 @@
 #include "common/net/conn.h"
 #include "common/ps/comm_inside.h"
 
-#define READ_REQUESTS 0x80000000u   // upper half: reads and pins; lower half: a step's pulls
+// Requests: lower half: a step's pulls; then reads and pins; the last quarter: lookups.
+#define READ_REQUESTS 0x80000000u
+#define READ_LAST 0xbfffffffu
 #define READ_PIN_ROUNDS 50
 
 static void send_pin(struct comm_link *link, uint64_t version);
@@ -25,7 +27,7 @@ static struct comm_link *link_of(const struct comm *comm, int server);
 
 bool comm_read_owns(uint32_t request)
 {
-    return request & READ_REQUESTS;
+    return request >= READ_REQUESTS && request <= READ_LAST;
 }
 
 void comm_read_pin(struct comm *comm)
@@ -139,7 +141,7 @@ void comm_read_data(struct comm_link *link, const struct frame *header, const vo
 
 static uint32_t fresh_request(struct comm *comm)
 {
-    comm->next_request = (comm->next_request + 1) | READ_REQUESTS;
+    comm->next_request = ((comm->next_request + 1) & (READ_LAST - READ_REQUESTS)) | READ_REQUESTS;
     return comm->next_request;
 }
 

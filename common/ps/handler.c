@@ -80,6 +80,7 @@ void handler_free(struct handler *handler)
         struct handler_client *client = handler->clients;
         handler->clients = client->next;
         reply_queue_deinit(&client->replies);
+        reply_lookup_give(&handler->pool, client->lookup);
         mem_free(client->decision);
         mem_free(client);
     }
@@ -98,6 +99,8 @@ void handler_accept(void *self, struct conn *conn)
     client->trainer = -1;
     reply_queue_init(&client->replies, &handler->pool, handler->shard,
                      handler->options.frame_bytes);
+    client->replies.on_room = handler_read_pump;
+    client->replies.self = client;
     client->next = handler->clients;
     client->link = &handler->clients;
     if (client->next)
@@ -180,6 +183,8 @@ static struct round_push push_key(const struct handler_client *client, const str
         .offset = header->offset,
         .bytes = header->body_bytes,
         .hash = header->body_hash,
+        .sparse = header->flags & FRAME_SPARSE,
+        .rows = header->request,
     };
 }
 
@@ -187,11 +192,11 @@ static int on_place(void *self, const struct frame *header, void **out_dst, stru
 {
     struct handler_client *client = self;
     struct handler *handler = client->handler;
+    if (header->type == FRAME_LOOKUP)
+        return judge_trainer(client, handler_read_lookup_place(client, header, out_dst, err), err);
     if (header->type != FRAME_PUSH || client->trainer < 0)
         return err_set(err, SL_EFORMAT, "%s is not for a server",
                        frame_type_name((int)header->type));
-    if (header->flags & FRAME_SPARSE)
-        return err_set(err, SL_EUNSUPPORTED, "sparse gradients do not work with servers so far");
     struct round_push push = push_key(client, header);
     int rc = round_place(handler->round, &push, out_dst, err);
     handler->stats.chunks++;
@@ -212,18 +217,24 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     struct handler *handler = client->handler;
     if (!sound)
         handler->stats.chunks_corrupt++;
+    if (header->type == FRAME_LOOKUP) {
+        int read = handler_read_lookup(client, header, sound, err);
+        return sound ? judge_trainer(client, read, err) : read;
+    }
     struct round_push push = push_key(client, header);
     if (!dst)
         return 0;
     if (!handler->step_start_ns)
         handler->step_start_ns = clock_now_ns();
     const struct shard_slice *slice = shard_find(handler->shard, header->variable, header->slice);
-    if (!round_received(handler->round, &push, sound))
-        return handler_step_missing_chunk(client, header, err);
+    int rc = round_received(handler->round, &push, sound, err);
+    if (rc <= 0)
+        return rc < 0 ? judge_trainer(client, rc, err)
+                      : handler_step_missing_chunk(client, header, err);
     peer_pushed(&handler->peers, client->trainer, slice->place->name, loop_now_ms(handler->loop));
     uint32_t cell = handler->shard->cell_bytes;
     struct err why = {0};
-    int rc = 0;
+    rc = 0;
     if (!handler->ended && round_phase(handler->round) == ROUND_COLLECT)
         rc = apply_fold(handler->apply, slice->grad, (uint32_t)(header->offset / cell),
                         (header->body_bytes + cell - 1) / cell, &why);
@@ -238,6 +249,11 @@ static void on_abandon(void *self, const struct frame *header, void *dst)
 {
     (void)dst;
     struct handler_client *client = self;
+    if (header->type == FRAME_LOOKUP) {
+        reply_lookup_give(&client->handler->pool, client->lookup);
+        client->lookup = NULL;
+        return;
+    }
     struct round_push push = push_key(client, header);
     round_abandoned(client->handler->round, &push);
 }
@@ -385,6 +401,7 @@ static void detach(struct handler_client *client)
     while (client->pins_count)
         state_unpin(handler->state, client->pins[--client->pins_count]);
     reply_queue_deinit(&client->replies);
+    reply_lookup_give(&handler->pool, client->lookup);
     mem_free(client->decision);
     *client->link = client->next;
     if (client->next)

@@ -23,6 +23,7 @@ struct handler_client {
     uint64_t incarnation;
     bool leaving;   // said goodbye, or was sent away
     struct reply_queue replies;
+    struct reply_lookup *lookup;   // whose ids are coming
     uint64_t pins[HANDLER_PINS_MAX];
     int pins_count;
     uint64_t pin_wanted;   // waits for this version
@@ -102,6 +103,11 @@ bool handler_phase_decided(struct handler *handler, int stage);
 // ---- handler_read.c
 int handler_read_pull(struct handler_client *client, const struct frame *header,
                       const struct message_ranges *ranges, struct err *err);
-void handler_read_pump(struct handler_client *client);
+// A lookup's header has come (where its ids go) and all of its body.
+int handler_read_lookup_place(struct handler_client *client, const struct frame *header,
+                              void **out_dst, struct err *err);
+int handler_read_lookup(struct handler_client *client, const struct frame *header, bool sound,
+                        struct err *err);
+void handler_read_pump(void *client);
 int handler_read_pin(struct handler_client *client, const struct frame *header, struct err *err);
 int handler_read_unpin(struct handler_client *client, uint64_t version);

@@ -29,7 +29,8 @@ int handler_join_hello(struct handler_client *client, const struct frame *header
         return handler_refuse(client, header, &why);
     if (hello->role == MESSAGE_READER) {
         client->reader = true;
-        conn_allow(client->conn, FRAME_BIT(FRAME_PULL) | FRAME_BIT(FRAME_PIN) |
+        conn_allow(client->conn, FRAME_BIT(FRAME_PULL) | FRAME_BIT(FRAME_LOOKUP) |
+                                     FRAME_BIT(FRAME_PIN) |
                                      FRAME_BIT(FRAME_UNPIN) | FRAME_BIT(FRAME_INVENTORY_REQUEST) |
                                      FRAME_BIT(FRAME_HEARTBEAT) | FRAME_BIT(FRAME_GOODBYE) |
                                      FRAME_BIT(FRAME_FATAL));

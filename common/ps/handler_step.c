@@ -44,7 +44,7 @@ int handler_step_missing_chunk(struct handler_client *client, const struct frame
                                struct err *err)
 {
     struct message_range range = {header->variable, header->slice, header->offset,
-                                  header->body_bytes};
+                                  header->body_bytes ? header->body_bytes : 1};
     struct message message = {.type = FRAME_MISSING, .ranges = {.items = &range, .count = 1}};
     struct frame answer = {.type = FRAME_MISSING,
                            .flags = FRAME_LAST,

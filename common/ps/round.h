@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One synchronous step on a server, as events and answers.
 //
-// Gradients lie in per-trainer slots, counted cell by cell. A push is keyed (trainer, incarnation,
+// Gradients lie in per-trainer slots, counted cell by cell; those that come as selected rows in the
+// trainer's arena, from the first header on that says how many rows there are. A push is keyed (trainer, incarnation,
 // step, variable, slice, offset): round_place decides from the header alone where its bytes go, and
 // round_received counts it only when its checksum passed. Barriers, COMPLETE and decisions are sets
 // of trainer ids: what is said twice counts once. A step is full when every active trainer's
@@ -37,6 +38,8 @@ struct round_push {
     uint32_t variable, slice;
     uint64_t offset, bytes;
     uint64_t hash;   // checksum of the body
+    bool sparse;     // selected rows: this many, offset and bytes in their message
+    uint32_t rows;
 };
 
 enum round_verdict {
@@ -73,14 +76,15 @@ void round_leave(struct round *round, int trainer);
 
 // enum round_verdict; *out_dst is set for ROUND_SLOT, whose bytes then belong to the connection
 // until round_received or round_abandoned. SL_EREFUSED for a newer step or incarnation, SL_EINVAL
-// for a chunk that does not exist here, SL_EDIVERGED when a repeat has another checksum (err may be
-// NULL).
+// for a chunk that does not exist here, SL_EDIVERGED when a repeat has another checksum or number
+// of rows (err may be NULL).
 int round_place(struct round *round, const struct round_push *push, void **out_dst,
                 struct err *err);
 // The bytes of a ROUND_SLOT push are there. sound: the checksum passed. Returns 1 when it was
 // counted, 0 when not (unsound: it is missing again; or the slot was taken back by round_leave
-// meanwhile).
-int round_received(struct round *round, const struct round_push *push, bool sound);
+// meanwhile). SL_EINVAL when that completes selected rows which are no ascending rows of the slice.
+int round_received(struct round *round, const struct round_push *push, bool sound,
+                   struct err *err);
 void round_abandoned(struct round *round, const struct round_push *push);
 
 // 0: in the set now (or before); 1: that step is committed already (answer committed again).
@@ -112,9 +116,13 @@ const void *round_decision_content(const struct round *round, size_t *out_bytes)
 void round_applied(struct round *round);
 
 // ---- slots
-// Trainer's gradient g (shard_slice.grad): the whole slice's bytes.
+// Trainer's gradient g (shard_slice.grad): the whole slice's bytes; NULL for a sparse one.
 void *round_slot(const struct round *round, int trainer, int grad);
-// Is the cell here from every active trainer (completed ones count as zeros)?
+// Trainer's sparse gradient g once the step is full, until round_applied: ascending rows and their
+// values; a completed trainer has none. Returns the number.
+size_t round_rows(const struct round *round, int trainer, int grad, const int64_t **out_rows,
+                  const void **out_values);
+// Is the cell of a dense gradient here from every active trainer (completed ones count as zeros)?
 bool round_cell_ready(const struct round *round, int grad, uint32_t cell);
 
 // ---- asking
@@ -123,8 +131,9 @@ struct round_range {
     uint64_t offset, bytes;
 };
 // What the trainer has not brought yet, in order, as maximal ranges from *cursor (0 at first) on,
-// at most max; what is on its way counts as brought. Returns the number; *cursor goes on, 0 when
-// that was all.
+// at most max; what is on its way counts as brought. Of a sparse gradient nothing is known before
+// its first chunk: its range then has the most bytes that may come. Returns the number; *cursor goes
+// on, 0 when that was all.
 size_t round_missing(const struct round *round, int trainer, struct round_range *out, size_t max,
                      uint64_t *cursor);
 bool round_has_barrier(const struct round *round, int trainer);

@@ -110,6 +110,48 @@ int shard_check_chunk(const struct shard *shard, const struct shard_slice *slice
     return 0;
 }
 
+int shard_check_rows(const struct shard *shard, const struct shard_slice *slice, uint32_t rows,
+                     uint64_t offset, uint64_t bytes, struct err *err)
+{
+    uint64_t total = rows * (sizeof(int64_t) + slice->row_bytes), end;
+    if (rows > (uint64_t)slice->dims.d[0])
+        return err_set(err, SL_EINVAL, "%s: a push of %u rows, but the slice has %lld",
+                       slice->place->name, rows, (long long)slice->dims.d[0]);
+    if (total > LIMIT_ROWS_BYTES)
+        return err_set(err, SL_EINVAL, "%s: a push of %u rows has %llu bytes, at most %llu may come",
+                       slice->place->name, rows, (unsigned long long)total, LIMIT_ROWS_BYTES);
+    if (!limit_add_u64(offset, bytes, &end) || end > total || (!bytes && total))
+        return err_set(err, SL_EINVAL, "%s: bytes %llu..+%llu are outside the %llu of %u rows",
+                       slice->place->name, (unsigned long long)offset, (unsigned long long)bytes,
+                       (unsigned long long)total, rows);
+    if (offset % shard->cell_bytes || (end % shard->cell_bytes && end != total))
+        return err_set(err, SL_EINVAL,
+                       "%s: bytes %llu..+%llu of %u rows do not lie on the grid of %u",
+                       slice->place->name, (unsigned long long)offset, (unsigned long long)bytes,
+                       rows, shard->cell_bytes);
+    return 0;
+}
+
+int shard_check_order(const char *name, const int64_t *rows, size_t count, int64_t height,
+                      struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i] < 0 || rows[i] >= height)
+            return err_set(err, SL_EINVAL, "%s: row %lld is not in [0,%lld)", name,
+                           (long long)rows[i], (long long)height);
+        if (i && rows[i] <= rows[i - 1])
+            return err_set(err, SL_EINVAL, "%s: rows are not ascending: %lld comes after %lld",
+                           name, (long long)rows[i], (long long)rows[i - 1]);
+    }
+    return 0;
+}
+
+uint64_t shard_row_bytes(const struct slice_var *var)
+{
+    uint64_t elements = (uint64_t)dims_product(&var->dims, var->dims.rank > 0, var->dims.rank);
+    return elements * dtype_bytes(var->dtype);
+}
+
 struct dims shard_slice_dims(const struct slice_var *var, const struct slice *slice)
 {
     struct dims dims = var->dims;
@@ -164,5 +206,10 @@ static int fill_slice(struct shard_slice *out, const struct slice_map *map, size
         return err_set(err, SL_ELIMIT, "%s: too large", out->place->name);
     uint64_t rows = out->dims.rank > 0 ? (uint64_t)out->dims.d[0] : 1;
     out->row_bytes = rows ? out->bytes / rows : 0;
+    out->sparse = var->role == SLICE_GRAD && var->sparse;
+    if (out->sparse && !limit_mul_u64(rows, sizeof(int64_t) + out->row_bytes, &out->rows_bytes))
+        return err_set(err, SL_ELIMIT, "%s: too large", out->place->name);
+    if (out->rows_bytes > LIMIT_ROWS_BYTES)
+        out->rows_bytes = LIMIT_ROWS_BYTES;
     return 0;
 }

@@ -27,6 +27,9 @@ struct shard_slice {
     struct dims dims;   // of the slice
     uint64_t bytes, row_bytes;
     int grad;   // index among this server's gradients, -1 when it is none
+    // A gradient that comes as selected rows: of at most rows_bytes (indices, then values).
+    bool sparse;
+    uint64_t rows_bytes;
 };
 
 struct shard {
@@ -57,6 +60,15 @@ uint32_t shard_cells(const struct shard *shard, const struct shard_slice *slice)
 // text.
 int shard_check_chunk(const struct shard *shard, const struct shard_slice *slice, uint64_t offset,
                       uint64_t bytes, struct err *err);
+// Is [offset, offset + bytes) a chunk of `rows` selected rows of a sparse gradient? Without rows the
+// only chunk is the empty one. SL_EINVAL with a text.
+int shard_check_rows(const struct shard *shard, const struct shard_slice *slice, uint32_t rows,
+                     uint64_t offset, uint64_t bytes, struct err *err);
+// Bytes of a row of a slice's variable (0 rows count as one).
+uint64_t shard_row_bytes(const struct slice_var *var);
+// Are these rows of a slice of height rows, ascending? SL_EINVAL names the first that is not.
+int shard_check_order(const char *name, const int64_t *rows, size_t count, int64_t height,
+                      struct err *err);
 // The shape of a slice: its rows of the variable's dims (a replicated slice is whole).
 struct dims shard_slice_dims(const struct slice_var *var, const struct slice *slice);
 // Bytes of a slice; false when that overflows or leaves LIMIT_TENSOR_BYTES.

@@ -22,7 +22,27 @@
 static struct variable *bind_name(void *self, const char *name, bool write, bool written);
 static void point_at_banks(struct state *state, struct state_entry *entry);
 static uint8_t *place_of(const struct state *state, const struct state_entry *entry, int bank);
+// Makes an entry in `bank` what it is in the other one.
+static void level_banks(struct state *state, struct state_entry *entry, int bank)
+{
+    uint8_t *to = place_of(state, entry, bank);
+    const uint8_t *from = place_of(state, entry, !bank);
+    bool all = entry->write != STATE_ROWS || entry->touched_all;
+    if (all && entry->bytes)
+        memcpy(to, from, (size_t)entry->bytes);
+    size_t count = all ? 0 : entry->touched_count, height = count ? (size_t)entry->dims.d[0] : 1;
+    size_t row_bytes = (size_t)entry->bytes / height;
+    for (size_t i = 0; i < count; i++) {
+        ASSERT((size_t)entry->touched[i] < height);
+        size_t at = (size_t)entry->touched[i] * row_bytes;
+        memcpy(to + at, from + at, row_bytes);
+    }
+    entry->touched_count = 0;
+    entry->touched_all = false;
+}
+
 static size_t hash_cells(const struct state *state, const struct state_entry *entry);
+static void level_banks(struct state *state, struct state_entry *entry, int bank);
 static struct state_snapshot *find_snapshot(const struct state *state, uint64_t version);
 static int save_pinned(struct state *state, uint64_t version, struct err *err);
 
@@ -40,6 +60,7 @@ void state_deinit(struct state *state)
         variable_deinit(&entry->next);
         mem_free(entry->hashes[0]);
         mem_free(entry->hashes[1]);
+        mem_free(entry->touched);
         mem_free(entry->name);
         mem_free(entry);
     }
@@ -55,7 +76,7 @@ void state_deinit(struct state *state)
 }
 
 int state_add(struct state *state, const char *name, enum dtype dtype, const struct dims *dims,
-              bool written, bool copy_first, struct err *err)
+              enum state_write write, struct err *err)
 {
     ASSERT(!state->bank[0]);
     if (map_get(&state->by_name, name))
@@ -68,8 +89,9 @@ int state_add(struct state *state, const char *name, enum dtype dtype, const str
     entry->dtype = dtype;
     entry->dims = *dims;
     entry->bytes = elements * dtype_bytes(dtype);
-    entry->written = written;
-    entry->copy_first = written && copy_first;
+    entry->write = write == STATE_ROWS && !dims->rank ? STATE_PERHAPS : write;
+    entry->written = write != STATE_NEVER;
+    entry->touched_all = true;
     variable_init(&entry->now);
     variable_init(&entry->next);
     MEM_GROW(state->entries, state->count, state->cap);
@@ -122,6 +144,7 @@ void state_load(struct state *state, struct state_entry *entry, const void *data
     int bank = (int)(state->version & 1);
     if (entry->bytes)
         memcpy(place_of(state, entry, bank), data, (size_t)entry->bytes);
+    entry->touched_all = true;
     memset(entry->hashes[entry->written ? bank : 0], 0,
            hash_cells(state, entry) * sizeof(uint64_t));
 }
@@ -151,11 +174,33 @@ int state_begin(struct state *state, struct err *err)
         if (!entry->written)
             continue;
         memset(entry->hashes[bank], 0, hash_cells(state, entry) * sizeof(uint64_t));
-        if (entry->copy_first && entry->bytes)
-            memcpy(place_of(state, entry, bank), place_of(state, entry, !bank),
-                   (size_t)entry->bytes);
+        if (entry->write != STATE_WHOLE)
+            level_banks(state, entry, bank);
     }
     return 0;
+}
+
+void state_touch(struct state *state, struct state_entry *entry, const int64_t *rows, size_t count)
+{
+    ASSERT(state->begun && entry->write == STATE_ROWS);
+    size_t height = (size_t)entry->dims.d[0];
+    if (!rows || count > height - entry->touched_count)
+        entry->touched_all = true;   // a copy of all is no more than that
+    if (entry->touched_all || !count)
+        return;
+    size_t need = entry->touched_count + count;
+    if (need > entry->touched_cap) {
+        size_t cap = need + need / 2 < height ? need + need / 2 : height;
+        int64_t *grown = mem_realloc(entry->touched, cap * sizeof *grown);
+        if (!grown) {
+            entry->touched_all = true;
+            return;
+        }
+        entry->touched = grown;
+        entry->touched_cap = cap;
+    }
+    memcpy(entry->touched + entry->touched_count, rows, count * sizeof *rows);
+    entry->touched_count = need;
 }
 
 void state_commit(struct state *state)
@@ -175,10 +220,8 @@ void state_skip(struct state *state)
     ASSERT(state->begun);
     int bank = (int)((state->version + 1) & 1);
     for (size_t i = 0; i < state->count; i++) {
-        struct state_entry *entry = state->entries[i];
-        if (entry->written && entry->bytes)
-            memcpy(place_of(state, entry, bank), place_of(state, entry, !bank),
-                   (size_t)entry->bytes);
+        if (state->entries[i]->written)
+            level_banks(state, state->entries[i], bank);
     }
     state_commit(state);
 }

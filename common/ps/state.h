@@ -2,7 +2,9 @@
 // All persistables of one server, with a fixed place each, in two banks.
 //
 // A version is a number of committed steps. What a step writes lives twice: version v in one bank,
-// v + 1 in the other; what no step writes lives once. A step is: state_begin, blocks read v and
+// v + 1 in the other; what no step writes lives once. Of a table of which steps write a few rows
+// only, the other bank lacks just the rows that the last step wrote (state_touch): they are copied
+// when a step begins, and nothing else is. A step is: state_begin, blocks read v and
 // write v + 1 (through state_binder), state_commit. Invariant: a bank is never written while a
 // reply or a pin still reads the version in it: replies hold it (state_hold), and state_begin says
 // SL_EBUSY until they are gone; pins do not stop training, because state_begin moves what they hold
@@ -21,17 +23,28 @@
 struct err;
 struct plan_binder;
 
+enum state_write {
+    STATE_NEVER,
+    STATE_WHOLE,     // every step writes all of it
+    STATE_PERHAPS,   // not every step, or not all of it: copied when a step begins
+    STATE_ROWS,      // the rows that state_touch names, of a value with rows
+};
+
 struct state_entry {
     char *name;
     enum dtype dtype;
     struct dims dims;
     uint64_t bytes;
-    bool written;                // some step writes it
-    bool copy_first;             // ... perhaps not every step, or not all of it
+    enum state_write write;
+    bool written;                // not STATE_NEVER
     bool after_block;            // state_binder: an earlier block of the step writes it
     uint64_t offset;             // in a bank (written) or in the common part (not written)
     struct variable now, next;   // borrow version v and v + 1; the same memory when not written
     uint64_t *hashes[2];   // a bank's cached checksums, hash_bytes of data each; 0 = not known
+    // STATE_ROWS: rows in which the banks differ; all of them at first.
+    int64_t *touched;
+    size_t touched_count, touched_cap;
+    bool touched_all;
 };
 
 struct state_snapshot {   // a pinned version
@@ -60,7 +73,7 @@ void state_init(struct state *state);
 void state_deinit(struct state *state);
 // Before state_layout. A second entry of that name is SL_EEXIST. Returns its index.
 int state_add(struct state *state, const char *name, enum dtype dtype, const struct dims *dims,
-              bool written, bool copy_first, struct err *err);
+              enum state_write write, struct err *err);
 // Gives every entry its place. hash_bytes: grain of the checksum cells, 0 = 1 MiB.
 int state_layout(struct state *state, uint64_t version, uint32_t hash_bytes, struct err *err);
 struct state_entry *state_find(const struct state *state, const char *name);   // NULL when absent
@@ -72,6 +85,9 @@ uint64_t state_bytes(const struct state *state);   // one version of everything
 // Makes the other bank ready for version + 1. SL_EBUSY while a reply reads it; SL_ENOMEM for a
 // snapshot. Idempotent until state_commit.
 int state_begin(struct state *state, struct err *err);
+// The step writes these rows of a STATE_ROWS entry (in any order, repeated ones too). NULL: perhaps
+// any row.
+void state_touch(struct state *state, struct state_entry *entry, const int64_t *rows, size_t count);
 // The blocks have run: version + 1 becomes the version, the old one stays readable until
 // state_begin.
 void state_commit(struct state *state);

@@ -32,6 +32,9 @@ struct step_item {
     uint8_t *sent;            // a flag a cell
     uint32_t cells, cursor;   // no unsent cell before the cursor
     bool queued, again;
+    bool sparse;        // bytes and cells are those of this step's rows
+    uint32_t rows;
+    size_t sent_cap;
     // pull
     uint8_t *dst;   // NULL: not pulled
     bool asked;
@@ -80,7 +83,10 @@ struct step {
 };
 
 static struct step_item *find_item(const struct step *step, uint32_t variable, uint32_t slice);
+static int push_item(struct step *step, struct step_item *item, const void *data, struct err *err);
 static void enqueue(struct step *step, struct step_item *item);
+static bool clip_missing(const struct step *step, const struct step_item *item,
+                         const struct message_range *range, uint64_t *out_bytes);
 static void unsend(struct step *step, struct step_item *item, uint64_t offset, uint64_t bytes);
 static bool take_push(struct step *step, struct step_server *server, struct step_out *out);
 static bool take_pull(struct step *step, struct step_server *server, struct step_out *out);
@@ -123,8 +129,11 @@ struct step *step_new(const struct step_options *options)
             bool sized = shard_slice_bytes(item->var, item->slice, &item->bytes);
             ASSERT(sized);
             if (item->var->role == SLICE_GRAD) {
+                item->sparse = item->var->sparse;
                 item->cells = (uint32_t)((item->bytes + step->cell_bytes - 1) / step->cell_bytes);
-                item->sent = mem_must_calloc(item->cells + 1u, 1);
+                item->cells = item->sparse ? 1 : item->cells;
+                item->sent_cap = item->cells + 1u;
+                item->sent = mem_must_calloc(item->sent_cap, 1);
                 step->servers[item->server].grads++;
             }
         }
@@ -157,8 +166,34 @@ int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *
               struct err *err)
 {
     struct step_item *item = find_item(step, variable, slice);
-    if (!item || item->var->role != SLICE_GRAD)
-        return err_set(err, SL_EINVAL, "variable %u slice %u is no gradient", variable, slice);
+    if (!item || item->var->role != SLICE_GRAD || item->sparse)
+        return err_set(err, SL_EINVAL, "variable %u slice %u is no dense gradient", variable,
+                       slice);
+    return push_item(step, item, data, err);
+}
+
+int step_push_rows(struct step *step, uint32_t variable, uint32_t slice, const void *message,
+                   uint32_t rows, struct err *err)
+{
+    struct step_item *item = find_item(step, variable, slice);
+    if (!item || !item->sparse)
+        return err_set(err, SL_EINVAL, "variable %u slice %u is no sparse gradient", variable,
+                       slice);
+    if (!item->data) {
+        uint64_t cell = step->cell_bytes;
+        item->rows = rows;
+        item->bytes = rows * (sizeof(int64_t) + shard_row_bytes(item->var));
+        item->cells = item->bytes ? (uint32_t)((item->bytes + cell - 1) / cell) : 1;
+        if (item->cells >= item->sent_cap) {
+            item->sent_cap = item->cells + item->cells / 2u + 1u;
+            item->sent = mem_must_realloc(item->sent, item->sent_cap);
+        }
+    }
+    return push_item(step, item, message, err);
+}
+
+static int push_item(struct step *step, struct step_item *item, const void *data, struct err *err)
+{
     if (item->data)
         return err_set(err, SL_EINVAL, "%s is pushed twice in step %" PRIu64, item->slice->name,
                        step->number);
@@ -198,6 +233,11 @@ int step_send_barrier(struct step *step, struct err *err)
 bool step_has_barrier(const struct step *step)
 {
     return step->barrier;
+}
+
+uint64_t step_version(const struct step *step)
+{
+    return step->number + (step->barrier ? 1 : 0);
 }
 
 bool step_has_pushed(const struct step *step)
@@ -337,14 +377,14 @@ int step_missing(struct step *step, int server_index, uint64_t at_step,
         return 0;
     for (size_t i = 0; i < count; i++) {
         struct step_item *item = find_item(step, ranges[i].variable, ranges[i].slice);
-        if (!item || item->var->role != SLICE_GRAD || item->server != server_index ||
-            ranges[i].offset + ranges[i].bytes > item->bytes || ranges[i].offset % step->cell_bytes)
+        uint64_t bytes;
+        if (!item || item->server != server_index || !clip_missing(step, item, &ranges[i], &bytes))
             return err_set(err, SL_EFORMAT,
                            "missing: variable %u slice %u bytes %" PRIu64 "..+%" PRIu64
                            " is no part of a gradient there",
                            ranges[i].variable, ranges[i].slice, ranges[i].offset, ranges[i].bytes);
         if (item->data)
-            unsend(step, item, ranges[i].offset, ranges[i].bytes);
+            unsend(step, item, ranges[i].offset, bytes);
     }
     server->barrier_sent = false;
     return 0;
@@ -390,9 +430,8 @@ void *step_place(struct step *step, int server_index, uint32_t request, uint32_t
                  uint32_t slice, uint64_t version, uint64_t offset, uint32_t bytes)
 {
     struct step_item *item = find_item(step, variable, slice);
-    uint64_t wanted = step->number + (step->barrier ? 1 : 0);
     if (!item || !item->dst || item->server != server_index || !item->asked ||
-        item->request != request || version != wanted || offset != item->got ||
+        item->request != request || version != step_version(step) || offset != item->got ||
         offset + bytes > item->bytes)
         return NULL;
     return item->dst + offset;
@@ -470,6 +509,22 @@ static void enqueue(struct step *step, struct step_item *item)
     server->queue_end = &item->next;
 }
 
+// How much of a range to send again; false when it is no part of a gradient. A server that has seen
+// nothing of some rows does not know how many there are: it asks for the most that may come.
+static bool clip_missing(const struct step *step, const struct step_item *item,
+                         const struct message_range *range, uint64_t *out_bytes)
+{
+    uint64_t whole = item->sparse ? (uint64_t)item->cells * step->cell_bytes : item->bytes;
+    *out_bytes = range->bytes;
+    if (item->var->role != SLICE_GRAD || range->offset % step->cell_bytes)
+        return false;
+    if (item->sparse && !item->data)
+        return true;   // not pushed yet: nothing is known of it here either
+    if (item->sparse && range->offset < whole && range->bytes > whole - range->offset)
+        *out_bytes = whole - range->offset;
+    return range->offset <= whole && *out_bytes <= whole - range->offset;
+}
+
 static void unsend(struct step *step, struct step_item *item, uint64_t offset, uint64_t bytes)
 {
     uint32_t first = (uint32_t)(offset / step->cell_bytes);
@@ -509,6 +564,8 @@ static bool take_push(struct step *step, struct step_server *server, struct step
         out->data = (const uint8_t *)item->data + offset;
         out->resent = item->again;
         out->last = end == item->bytes;
+        out->sparse = item->sparse;
+        out->rows = item->rows;
         step->resent += item->again;
         return true;
     }
@@ -549,7 +606,7 @@ static bool take_pull(struct step *step, struct step_server *server, struct step
         };
     }
     out->what = STEP_PULL;
-    out->step = step->number + (step->barrier ? 1 : 0);
+    out->step = step_version(step);
     out->request = request;
     out->ranges = step->ranges;
     return out->ranges_count > 0;

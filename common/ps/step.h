@@ -39,9 +39,16 @@ uint64_t step_number(const struct step *step);
 // SL_EINVAL: no gradient, or it was pushed before in this step.
 int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *data,
               struct err *err);
+// A sparse gradient: `rows` ascending row indices of the slice as int64, and behind them the values,
+// at message (not NULL, also for no rows). The slice map's rows fit LIMIT_ROWS_BYTES.
+int step_push_rows(struct step *step, uint32_t variable, uint32_t slice, const void *message,
+                   uint32_t rows, struct err *err);
 // SL_EUSAGE: gradients that were not pushed, by name.
 int step_send_barrier(struct step *step, struct err *err);
 bool step_has_barrier(const struct step *step);
+// What step_pull and lookups read: the version after this step when there was a barrier, else the
+// present one.
+uint64_t step_version(const struct step *step);
 bool step_has_pushed(const struct step *step);
 // The value after this step when step_send_barrier went before, else the present one. SL_EUSAGE
 // when the slice is being pulled to another place.
@@ -63,6 +70,8 @@ struct step_out {
     uint32_t bytes;
     const void *data;
     bool resent, last;
+    bool sparse;                    // PUSH of selected rows, this many
+    uint32_t rows;
     uint32_t request;               // PULL
     struct message_range *ranges;   // PULL; valid until the next step_take
     size_t ranges_count;

@@ -81,7 +81,8 @@ bool outbox_has_room(const struct outbox *box, size_t body_bytes)
 int outbox_add_chunk(struct outbox *box, const struct session_chunk *chunk)
 {
     ASSERT(frame_type_is_raw(chunk->header.type));
-    ASSERT(chunk->body_bytes > 0 && chunk->body_bytes <= LIMIT_FRAME_BODY_BYTES);
+    ASSERT(chunk->body_bytes > 0 || frame_may_be_empty(&chunk->header));
+    ASSERT(chunk->body_bytes <= LIMIT_FRAME_BODY_BYTES);
     if (!outbox_has_room(box, chunk->body_bytes)) {
         box->refused = true;
         return SL_EAGAIN;

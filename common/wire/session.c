@@ -306,7 +306,7 @@ static int take_header(struct session *session, struct err *err)
     session->phase = PHASE_CHUNK;
     session->bulk = header->body_bytes >= BULK_BYTES;
     checksum_begin(&session->sum);
-    return 0;
+    return header->body_bytes ? 0 : end_chunk(session, err);
 }
 
 static int take_envelope(struct session *session, struct err *err)

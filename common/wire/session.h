@@ -18,7 +18,7 @@ struct session;
 // Each returns 0, or negative with err set: the session then fails with it (session_got
 // returns it).
 struct session_ops {
-    // A PUSH or DATA header came. *out_dst = where its body_bytes go (they stay the session's until
+    // A header with a raw body came. *out_dst = where its body_bytes go (they stay the session's until
     // on_chunk or on_abandon), or leave it NULL: the bytes are drained, on_chunk still comes. Bytes
     // arrive before their checksum is known: hand out only memory that nobody reads yet.
     int (*place)(void *self, const struct frame *header, void **out_dst, struct err *err);
@@ -79,7 +79,7 @@ struct session_chunk {
     void *arg;
 };
 
-// Queues a PUSH or DATA frame; frames leave in the order of queueing. SL_EAGAIN when the queue is
+// Queues a frame with a raw body; frames leave in the order of queueing. SL_EAGAIN when the queue is
 // at its cap (nothing queued, no release; on_room comes); SL_ENOMEM.
 int session_send_chunk(struct session *session, const struct session_chunk *chunk);
 // Queues any other frame (encoded now; header.type is taken from the message). May exceed the caps

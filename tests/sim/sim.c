@@ -161,7 +161,7 @@ static int build_server(struct sim *sim, int index, struct err *err)
     for (size_t i = 0; rc >= 0 && i < s->shard.slices_count; i++) {
         const struct shard_slice *slice = &s->shard.slices[i];
         if (slice->role == SLICE_PARAM)
-            rc = state_add(&s->state, slice->place->name, DTYPE_FP32, &slice->dims, true, false,
+            rc = state_add(&s->state, slice->place->name, DTYPE_FP32, &slice->dims, STATE_WHOLE,
                            err);
     }
     if (rc >= 0)

@@ -236,7 +236,7 @@ static void server_push(struct sim *sim, int server, const struct sim_frame *fra
         sim_link_break_conn(sim, frame->trainer, server);
         return;
     }
-    if (!round_received(s->round, &push, frame->sound)) {
+    if (!round_received(s->round, &push, frame->sound, NULL)) {
         struct sim_frame missing = {
             .type = FRAME_MISSING, .step = frame->step, .flags = FRAME_LAST, .ranges_count = 1};
         missing.ranges = mem_must_calloc(1, sizeof *missing.ranges);

@@ -49,7 +49,7 @@ static void push(struct table *t, int trainer, uint32_t variable, uint64_t offse
     struct err err = {0};
     assert_int_equal(round_place(t->round, &k, &dst, &err), ROUND_SLOT);
     memset(dst, trainer + 1, (size_t)bytes);
-    assert_int_equal(round_received(t->round, &k, true), 1);
+    assert_int_equal(round_received(t->round, &k, true, NULL), 1);
 }
 
 static void push_all(struct table *t, int trainer)
@@ -147,7 +147,7 @@ static void test_round_does_not_count_a_corrupt_chunk(void **unused)
     void *dst;
     struct err err = {0};
     assert_int_equal(round_place(t.round, &k, &dst, &err), ROUND_SLOT);
-    assert_int_equal(round_received(t.round, &k, false), 0);
+    assert_int_equal(round_received(t.round, &k, false, NULL), 0);
     push(&t, 0, t.b, 0, 12);
     barrier(&t, 0);
     assert_int_equal(round_advance(t.round), ROUND_COLLECT);
@@ -196,13 +196,13 @@ static void test_round_fences_a_zombie(void **unused)
     assert_int_equal(round_place(t.round, &old, &dst, &err), ROUND_SLOT);
     push(&t, 0, t.b, 0, 12);
     round_enter(t.round, 0, 2);
-    assert_int_equal(round_received(t.round, &old, true), 0);
+    assert_int_equal(round_received(t.round, &old, true, NULL), 0);
     assert_int_equal(round_place(t.round, &old, &dst, &err), ROUND_FENCED);
     assert_int_equal(round_send_barrier(t.round, 0, 1, 5, &err), SL_EREFUSED);
     struct round_push fresh = old;
     fresh.incarnation = 2;
     assert_int_equal(round_place(t.round, &fresh, &dst, &err), ROUND_SLOT);
-    assert_int_equal(round_received(t.round, &fresh, true), 1);
+    assert_int_equal(round_received(t.round, &fresh, true, NULL), 1);
     // What the old one completed stays; the same bytes are acknowledged, others are a divergence.
     fresh.variable = t.b;
     fresh.bytes = 12;
@@ -230,7 +230,7 @@ static void test_round_takes_back_what_was_on_its_way(void **unused)
     assert_ptr_equal(again, dst);
     round_abandoned(t.round, &k);
     assert_int_equal(round_place(t.round, &k, &again, &err), ROUND_SLOT);
-    assert_int_equal(round_received(t.round, &k, true), 1);
+    assert_int_equal(round_received(t.round, &k, true, NULL), 1);
     table_deinit(&t);
 }
 

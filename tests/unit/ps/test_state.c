@@ -15,9 +15,9 @@ static void bank_init(struct bank *b)
 {
     struct err err = {0};
     state_init(&b->state);
-    assert_int_equal(state_add(&b->state, "w", DTYPE_FP32, &four, true, false, &err), 0);
-    assert_int_equal(state_add(&b->state, "lr", DTYPE_FP32, &four, false, false, &err), 1);
-    assert_int_equal(state_add(&b->state, "w", DTYPE_FP32, &four, true, false, &err), SL_EEXIST);
+    assert_int_equal(state_add(&b->state, "w", DTYPE_FP32, &four, STATE_WHOLE, &err), 0);
+    assert_int_equal(state_add(&b->state, "lr", DTYPE_FP32, &four, STATE_NEVER, &err), 1);
+    assert_int_equal(state_add(&b->state, "w", DTYPE_FP32, &four, STATE_WHOLE, &err), SL_EEXIST);
     assert_int_equal(state_layout(&b->state, 7, 8, &err), 0);
     b->w = state_find(&b->state, "w");
     b->lr = state_find(&b->state, "lr");
@@ -157,7 +157,7 @@ static void test_state_copies_first_what_may_not_be_written(void **unused)
     struct state state;
     struct err err = {0};
     state_init(&state);
-    state_add(&state, "c", DTYPE_FP32, &four, true, true, &err);
+    state_add(&state, "c", DTYPE_FP32, &four, STATE_PERHAPS, &err);
     assert_int_equal(state_layout(&state, 0, 0, &err), 0);
     struct state_entry *c = state_find(&state, "c");
     state_load(&state, c, (const float[]){5, 6, 7, 8});
