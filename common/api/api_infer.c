@@ -77,7 +77,7 @@ sl_program *sl_io_load_inference_model(sl_executor *exe, const char *dirname,
     if (rc == 0)
         ckpt_vars_saved(model, &saved);
     if (rc == 0 && saved.count > 0)
-        rc = api_io_load(exe, dirname, model, &how, NULL, report, &inner);
+        rc = api_load_into(exe, dirname, model, &how, NULL, report, &inner);
     str_list_deinit(&saved);
     if (rc < 0) {
         program_free(model);

@@ -137,7 +137,7 @@ int sl_io_load_vars(sl_executor *exe, const char *dirname, const sl_program *pro
     const struct ckpt_load_options how = {.what = CKPT_NAMES, .params = &names};
     int rc = choose(program, vars, &names, &inner);
     if (rc == 0)
-        rc = api_io_load(exe, dirname, program, &how, options, report, &inner);
+        rc = api_load_into(exe, dirname, program, &how, options, report, &inner);
     str_list_deinit(&names);
     return api_io_give(err, &inner, rc);
 }
@@ -181,7 +181,7 @@ static int load(struct api_executor *exe, const char *dirname, const struct prog
         .what = what,
         .params = is_params ? &params : NULL,
         .check_network = is_params && !(options && options->allow_other_forward)};
-    int rc = api_io_load(exe, dirname, program, &how, options, report, err);
+    int rc = api_load_into(exe, dirname, program, &how, options, report, err);
     str_list_deinit(&params);
     return rc;
 }

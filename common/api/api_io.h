@@ -28,7 +28,7 @@ int api_io_prepare(struct api_executor *exe, const char *dirname, const struct p
 
 // Loads as how says, with what the caller's options (NULL: defaults) add: except, partial,
 // filename. Fills report (may be NULL) and the executor's items.
-int api_io_load(struct api_executor *exe, const char *dirname, const struct program *program,
+int api_load_into(struct api_executor *exe, const char *dirname, const struct program *program,
                 const struct ckpt_load_options *how, const struct sl_load_options *options,
                 struct sl_load_report *report, struct err *err);
 // Copies *from to the public error when rc is not 0 (a skipped save has a text, too). Returns rc.

@@ -19,7 +19,7 @@ static int check(const char *dirname, const struct program *program,
 static void keep(struct api_executor *exe, struct ckpt_report *take, bool loaded);
 static void fill(const struct ckpt_report *from, struct sl_load_report *to);
 
-int api_io_load(struct api_executor *exe, const char *dirname, const struct program *program,
+int api_load_into(struct api_executor *exe, const char *dirname, const struct program *program,
                 const struct ckpt_load_options *how, const struct sl_load_options *options,
                 struct sl_load_report *report, struct err *err)
 {

@@ -96,14 +96,14 @@ static int load(struct api_executor *exe, const struct program *program, const c
     if (has_file(dir, first)) {
         params_list(program, &names);
         how.pickle = prefix;
-        rc = api_io_load(exe, dir, program, &how, options, report, err);
+        rc = api_load_into(exe, dir, program, &how, options, report, err);
     } else if (store_is_folder(path)) {
         list_present(path, program, &names);
         how.what = CKPT_NAMES;
-        rc = api_io_load(exe, path, program, &how, options, report, err);
+        rc = api_load_into(exe, path, program, &how, options, report, err);
     } else if (has_file(dir, prefix)) {
         how.filename = prefix;
-        rc = api_io_load(exe, dir, program, &how, options, report, err);
+        rc = api_load_into(exe, dir, program, &how, options, report, err);
     } else {
         rc = err_set(err, SL_ENOENT, "load %s: there is neither %s/%s nor a folder of that name",
                      path, dir, first);

@@ -145,7 +145,7 @@ def test_a_combined_file_is_cut_by_servers(cluster, build, golden, tmp_path):
     case = golden('digits_adam')
     facts, job = c.golden_job(case)
     feed = os.path.join(case, facts['feed_dir'])
-    tool = os.path.join(build, 'tests', 'interop', 'state')
+    tool = os.path.join(build, 'tests', 'interop', 'interop_state')
     one, many = str(tmp_path / 'one'), str(tmp_path / 'many')
     subprocess.run(
         [

@@ -69,14 +69,16 @@ class Exchange(object):
             self.where[name] = os.path.join(goldens, name)
             with open(os.path.join(self.where[name], 'case.json')) as handle:
                 self.facts[name] = json.load(handle)
-        self.ours_own = dict((n, self.ours(n, 'startup', *self.saving(n, 'ours'))) for n in OPTIMIZERS)
+        self.ours_own = dict(
+            (n, self.ours(n, 'startup', *self.saving(n, 'ours'))) for n in OPTIMIZERS
+        )
         self.results = self.paddles(python)
 
     def feed_dir(self, name):
         return os.path.join(self.where[name], self.facts[name]['feed_dir'])
 
     def saving(self, name, side):
-        """Steps in state's language: train, save in all ways, go on."""
+        """Steps in interop_state's language: train, save in all ways, go on."""
         steps = ['run=0,%d' % BEFORE]
         for way in ways(name):
             save, _, args = files(os.path.join(self.work, side, name))[way]
@@ -95,7 +97,7 @@ class Exchange(object):
         where = self.where[name]
         done = subprocess.run(
             [
-                os.path.join(self.build, 'tests', 'interop', 'state'),
+                os.path.join(self.build, 'tests', 'interop', 'interop_state'),
                 os.path.join(where, 'main.pb'),
                 os.path.join(where, 'startup.pb'),
                 self.feed_dir(name),
@@ -134,7 +136,7 @@ class Exchange(object):
         return dict((r['name'], r) for r in results)
 
     def job(self, name, what, steps):
-        """state's language as paddle_side's."""
+        """interop_state's language as paddle_side's."""
         parsed = []
         for step in steps:
             do, _, rest = step.partition('=')

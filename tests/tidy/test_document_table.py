@@ -36,7 +36,8 @@ def missing(table, root):
     faults = []
     for _, tests in table:
         for path, name in tests:
-            text = read(os.path.join(root, path)) if os.path.exists(os.path.join(root, path)) else ''
+            where = os.path.join(root, path)
+            text = read(where) if os.path.exists(where) else ''
             if path.endswith('.py'):
                 there = re.search(r'^def %s\(' % re.escape(name), text, re.M)
             else:

@@ -2,7 +2,7 @@
 // A user's program for the interoperability tests: everything of fluid.io and fluid.save from the
 // command line. Steps of a script, one after the other, on one executor:
 //
-//   state MAIN STARTUP FEED_DIR LOSS  STEP...
+//   interop_state MAIN STARTUP FEED_DIR LOSS  STEP...
 //
 //   startup                          run the start-up program
 //   load_persistables=DIR[,FILE]     load_params=DIR[,FILE]   load=PREFIX
