@@ -236,8 +236,24 @@ struct sl_reader_options {
     bool drop_last;
     int trainers, trainer_id;   // one order for all; trainer i takes the i-th batch of each step
     int64_t first_step;         // feed_dir: the first folder's number
+    int prefetch;               // batches that a thread prepares ahead; 0: none
+    const struct sl_text_options *text;   // how text is read; NULL: the defaults
 };
-SL_API struct sl_reader_options sl_reader_defaults(void);   // 32, 0, true, true, 1, 0, 0
+SL_API struct sl_reader_options sl_reader_defaults(void);   // 32, 0, true, true, 1, 0, 0, 2, NULL
+
+enum sl_label { SL_LABEL_FIRST = 0, SL_LABEL_LAST = 1, SL_LABEL_NONE = 2 };
+
+// Zeroed: the defaults. What each means: common/reader/README.md, under the option of its name.
+struct sl_text_options {
+    const char *format;         // "multislot", ...; NULL: a scheme, or the files, say it
+    const char *slots;          // "label=click:uint64:1,ids"; NULL: the feeds in order
+    bool feasign_first;         // pairs are feasign:slot
+    const char *pipe_command;   // NULL: none
+    bool skip_bad_lines;        // else a bad line is an error
+    int64_t hash_dim;           // 0: the format's own way
+    enum sl_label label;
+    int ngram;                  // 0: a line is a sample
+};
 
 // Free each with sl_reader_free. NULL and *err on failure.
 // Folders step_000, step_001, ... of Fluid tensor files, one file a fed variable.
@@ -250,6 +266,12 @@ SL_API sl_reader *sl_reader_idx(const char *dir, const char *image_var, const ch
 // UCI housing's text: 13 normalised features [N,13], price [N,1]; the first 404 rows.
 SL_API sl_reader *sl_reader_housing(const char *path, const char *x_var, const char *y_var,
                                     const struct sl_reader_options *options, struct sl_error *err);
+// Any data that trainer --data takes: a path, "SCHEME://PATH", a glob or a list with commas. feeds are
+// the variables (of sl_data) to fill, as in Fluid's set_use_var; with 0 of them the data's own names.
+SL_API sl_reader *sl_reader_open(const char *uri, sl_var *const *feeds, size_t feeds_count,
+                                 const struct sl_reader_options *options, struct sl_error *err);
+// Lines of text that were left out (skip_bad_lines).
+SL_API uint64_t sl_reader_bad_lines(const sl_reader *reader);
 SL_API void sl_reader_free(sl_reader *reader);
 // Puts the next batch into feed. 1: there is one; 0: the end of this pass (the next call begins the
 // next one); negative: an error.

@@ -277,7 +277,9 @@ def program(variables, ops):
     block = field(1, 0) + field(2, -1)
     for name, is_rows in variables:
         tensor = field(1, 5) + field(2, -1) + field(2, 2)
-        kind = field(1, 8) + field(2, tensor) if is_rows else field(1, 7) + field(3, field(1, tensor))
+        kind = field(1, 7) + field(3, field(1, tensor))
+        if is_rows:
+            kind = field(1, 8) + field(2, tensor)
         block += field(3, field(1, name.encode()) + field(2, kind) + field(3, 0))
     for op, source, target in ops:
         inside = field(1, field(1, b'X') + field(2, source.encode()))
