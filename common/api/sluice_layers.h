@@ -270,6 +270,27 @@ SL_API sl_var *sl_simple_img_conv_pool(sl_net *net, sl_var *input, int64_t num_f
                                        int64_t filter_size, int64_t pool_size, int pool_stride,
                                        const char *act);
 
+// Sizes in Fluid's order of precedence: actual_size, out_size (int32 [2]) or size (two int32 [1]) or
+// height and width, scale_var ([1]) or scale.
+struct sl_resize_options {
+    int64_t height, width;
+    double scale;
+    sl_var *actual_size, *out_size, *size[2], *scale_var;
+    bool align_corners;        // true
+    int align_mode;            // 1: source = ratio x target; 0: half pixels (bilinear only)
+    const char *data_format;   // "NCHW", "NHWC"
+};
+SL_API struct sl_resize_options sl_resize_defaults(void);
+SL_API sl_var *sl_resize_bilinear(sl_net *net, sl_var *x, const struct sl_resize_options *options);
+SL_API sl_var *sl_resize_nearest(sl_net *net, sl_var *x, const struct sl_resize_options *options);
+// resample: "BILINEAR", "NEAREST".
+SL_API sl_var *sl_image_resize(sl_net *net, sl_var *x, const char *resample,
+                               const struct sl_resize_options *options);
+// Out_k = act(x W_k y + b_k), k < size. Attributes NULL: the defaults of a weight and of a bias.
+SL_API sl_var *sl_bilinear_tensor_product(sl_net *net, sl_var *x, sl_var *y, int64_t size,
+                                          const char *act, const struct sl_param_attr *param_attr,
+                                          const struct sl_param_attr *bias_attr);
+
 // ---- normalisation and dropout
 struct sl_batch_norm_options {
     double momentum, epsilon;

@@ -224,6 +224,8 @@ static int interp_infer(struct op_shape *shape)
     for (int i = 0; i < 2; i++) {
         int64_t side = x->dims.d[axes[i]], given = shape->attr[INTERP_H + i]->i;
         out.d[axes[i]] = -1;
+        if (fed && shape->building && given > 0 && given <= SIDE_MAX)
+            out.d[axes[i]] = given;   // Fluid describes what the attributes say
         if (fed)
             continue;
         if (scale > 0 && side >= 0 && (float)side * scale <= SIDE_MAX)

@@ -99,6 +99,43 @@ static void test_layers_of_images_and_shapes_judge_their_arguments(void **state)
     program_free(startup);
 }
 
+static void test_layers_resize_images(void **state)
+{
+    (void)state;
+    sl_program *main = sl_program_new(), *startup = sl_program_new();
+    struct sl_resize_options o = sl_resize_defaults();
+    struct sl_error err = {0};
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *img = sl_data(net, "img", SL_FP32, SL_SHAPE(3, 8, 10));
+    o.height = 4;
+    o.width = 15;
+    sl_var *sized = sl_resize_bilinear(net, img, &o);
+    o = sl_resize_defaults();
+    o.scale = 1.5;
+    sl_var *scaled = sl_image_resize(net, img, "NEAREST", &o);
+    if (sl_net_error(net, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(sized->name, "bilinear_interp_0.tmp_0");
+    assert_int_equal(sized->dims.d[2], 4);
+    assert_int_equal(sized->dims.d[3], 15);
+    assert_int_equal(scaled->dims.d[2], 12);
+    assert_int_equal(scaled->dims.d[3], 15);
+    sl_resize_nearest(net, img, NULL);
+    expect_error(net, "give height and width, a size, or a scale above 0");
+    net = sl_net_new(main, startup);
+    sl_image_resize(net, img, "CUBIC", &o);
+    expect_error(net, "resample `CUBIC`");
+    net = sl_net_new(main, startup);
+    sl_var *x = sl_data(net, "x", SL_FP32, SL_SHAPE(5)),
+           *y = sl_data(net, "y", SL_FP32, SL_SHAPE(4));
+    sl_var *product = sl_bilinear_tensor_product(net, x, y, 6, "tanh", NULL, NULL);
+    assert_int_equal(product->dims.d[1], 6);
+    sl_bilinear_tensor_product(net, x, img, 6, NULL, NULL, NULL);
+    expect_error(net, "x and y must be matrices");
+    sl_program_free(main);
+    sl_program_free(startup);
+}
+
 static void test_layers_no_grad_set_holds_back(void **state)
 {
     (void)state;
@@ -189,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_layers_keep_the_first_error),
         cmocka_unit_test(test_layers_judge_their_arguments),
         cmocka_unit_test(test_layers_of_images_and_shapes_judge_their_arguments),
+        cmocka_unit_test(test_layers_resize_images),
         cmocka_unit_test(test_layers_no_grad_set_holds_back),
         cmocka_unit_test(test_layers_continue_counting),
         cmocka_unit_test(test_layers_share_a_named_parameter),
