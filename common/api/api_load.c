@@ -14,14 +14,13 @@
 #include "common/base/mem.h"
 #include "common/program/program.h"
 
-static int check(const char *dirname, const struct program *program,
-                 const struct ckpt_load_options *how, struct err *err);
+static int check(const char *dirname, const struct program *program, struct err *err);
 static void keep(struct api_executor *exe, struct ckpt_report *take, bool loaded);
 static void fill(const struct ckpt_report *from, struct sl_load_report *to);
 
 int api_load_into(struct api_executor *exe, const char *dirname, const struct program *program,
-                const struct ckpt_load_options *how, const struct sl_load_options *options,
-                struct sl_load_report *report, struct err *err)
+                  const struct ckpt_load_options *how, const struct sl_load_options *options,
+                  struct sl_load_report *report, struct err *err)
 {
     const struct sl_load_options defaults = sl_load_defaults();
     struct ckpt_load_options all = *how;
@@ -30,7 +29,7 @@ int api_load_into(struct api_executor *exe, const char *dirname, const struct pr
     options = options ? options : &defaults;
     if (report != NULL)
         memset(report, 0, sizeof *report);
-    int rc = check(dirname, program, how, err);
+    int rc = check(dirname, program, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < options->except_count; i++)
@@ -88,12 +87,11 @@ char *sl_load_json(const sl_executor *exe)
     return out;
 }
 
-static int check(const char *dirname, const struct program *program,
-                 const struct ckpt_load_options *how, struct err *err)
+static int check(const char *dirname, const struct program *program, struct err *err)
 {
     if (dirname == NULL || dirname[0] == '\0')
         return err_set(err, SL_EINVAL, "load: no folder given");
-    if (how->what != CKPT_PARAMS && program->slices != NULL && program->server < 0)
+    if (program->slices != NULL && program->server < 0)
         return err_set(err, SL_EREFUSED,
                        "load %s: this is a trainer's program; the servers load, and the trainer's "
                        "start-up program gets the values from them",

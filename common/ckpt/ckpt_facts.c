@@ -55,6 +55,23 @@ void ckpt_facts_network(struct ckpt_facts *facts, const struct program *program)
     facts->forward_count = forward_hash_ops(program, &facts->forward, NULL);
 }
 
+void ckpt_facts_add_network(struct ckpt_facts *facts, const struct ckpt_facts *more)
+{
+    size_t own = facts->forward_count, cap = own + more->forward_count;
+    if (more->forward_count == 0 || cap > LIMIT_OPS_PER_BLOCK)
+        return;
+    uint64_t *sorted = mem_must_calloc(own + 1, sizeof *sorted);
+    if (own) {
+        memcpy(sorted, facts->forward, own * sizeof *sorted);
+        qsort(sorted, own, sizeof *sorted, compare_hashes);
+    }
+    facts->forward = mem_must_realloc(facts->forward, (cap + 1) * sizeof *facts->forward);
+    for (size_t i = 0; i < more->forward_count; i++)
+        if (!own || !bsearch(&more->forward[i], sorted, own, sizeof *sorted, compare_hashes))
+            facts->forward[facts->forward_count++] = more->forward[i];
+    mem_free(sorted);
+}
+
 int ckpt_facts_format(const struct ckpt_facts *facts, struct buf *out)
 {
     int rc = buf_printf(out, "{\"servers\":%d,\"trainers\":%d", facts->servers, facts->trainers);

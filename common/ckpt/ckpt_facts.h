@@ -25,6 +25,8 @@ void ckpt_facts_deinit(struct ckpt_facts *facts);
 void ckpt_facts_copy(struct ckpt_facts *dst, const struct ckpt_facts *src);   // dst initialised
 // The network's hashes from any program of the job that has its forward part.
 void ckpt_facts_network(struct ckpt_facts *facts, const struct program *program);
+// Adds the operators of another network whose variables share the folder.
+void ckpt_facts_add_network(struct ckpt_facts *facts, const struct ckpt_facts *more);
 // One line of JSON, and back. name stands in errors. SL_EFORMAT.
 int ckpt_facts_format(const struct ckpt_facts *facts, struct buf *out);
 int ckpt_facts_parse(const char *text, size_t bytes, const char *name, struct ckpt_facts *out,

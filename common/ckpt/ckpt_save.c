@@ -35,6 +35,7 @@ struct saver {
     uint64_t bytes;
     bool has_counter;
     int64_t counter;
+    struct ckpt_facts kept;   // of an older save whose variables stay in the folder
 };
 
 static const struct ckpt_save_options no_options;
@@ -93,6 +94,7 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
         fsutil_sha256_end(saver.sha, unused);
     }
     ckpt_manifest_deinit(&saver.manifest);
+    ckpt_facts_deinit(&saver.kept);
     mem_free(saver.chunk);
     mem_free(busy);
     return rc;
@@ -416,6 +418,8 @@ static int keep_foreign_entries(struct saver *saver, const char *dir, struct err
                 ckpt_manifest_add(&saver->manifest, file->name, file->bytes, file->sha256);
             kept->other = file->other;
             kept->step = file->step >= 0 ? file->step : old.has_progress ? old.progress.step : -1;
+            if (!file->other && old.has_facts)
+                ckpt_facts_copy(&saver->kept, &old.facts);
         }
         store_file_close(there);
     }
@@ -434,6 +438,7 @@ static int finish(struct saver *saver, const char *dir, struct ckpt_saved *out, 
     }
     if (saver->options->facts) {
         ckpt_facts_copy(&saver->manifest.facts, saver->options->facts);
+        ckpt_facts_add_network(&saver->manifest.facts, &saver->kept);
         saver->manifest.facts.has_counter = saver->has_counter;
         saver->manifest.facts.counter = saver->counter;
         saver->manifest.has_facts = true;

@@ -76,6 +76,8 @@ static void test_api_transpiler_saves_and_loads_by_role(void **state)
     api_net_says(&err, "trainer 1");
     assert_int_equal(sl_io_load_persistables(exe, "/nonexistent/x", n.main, NULL, &err),
                      SL_ERR_REFUSED);
+    assert_int_equal(sl_io_load_params(exe, "/nonexistent/x", n.main, NULL, &err), SL_ERR_REFUSED);
+    api_net_says(&err, "the servers load");
     sl_program *server = sl_get_pserver_program(t, "127.0.0.1:1", &err);
     assert_int_equal(sl_io_save_persistables(exe, "/nonexistent/x", server, &err), SL_ERR_REFUSED);
     api_net_says(&err, "trainer 0");

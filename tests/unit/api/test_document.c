@@ -248,6 +248,28 @@ static void test_prog_must_be_exactly_the_same_as_the_forward_part(void **state)
     sl_program_free(other);
 }
 
+// Two programs may share a folder: the network of either is known.
+static void test_prog_may_share_a_folder_with_another(void **state)
+{
+    (void)state;
+    sl_program *program = sl_program_new(), *startup = sl_program_new();
+    sl_net *own = sl_net_new(program, startup);
+    struct sl_fc_options fc = sl_fc_defaults();
+    fc.name = "other";
+    sl_fc(own, sl_data(own, "z", SL_FP32, SL_SHAPE(5)), 2, &fc);
+    good(sl_net_error(own, &err));
+    sl_executor *second = sl_executor_new(SL_CPU);
+    good(sl_run(second, startup, NULL, NULL, &err));
+    good(sl_io_save_params(exe, at("m"), net.main, &err));
+    good(sl_io_save_params(second, at("m"), program, &err));
+    good(sl_io_load_params(exe, at("m"), net.test, NULL, &err));
+    good(sl_io_load_params(second, at("m"), program, NULL, &err));
+    sl_executor_free(second);
+    sl_net_free(own);
+    sl_program_free(program);
+    sl_program_free(startup);
+}
+
 static void test_it_may_cause_some_variables_not_to_be_loaded_correctly(void **state)
 {
     (void)state;
@@ -360,6 +382,7 @@ int main(void)
         CASE(test_main_program_none_is_the_default_program),
         CASE(test_load_params_will_filter_out_all_the_model_parameters),
         CASE(test_prog_must_be_exactly_the_same_as_the_forward_part),
+        CASE(test_prog_may_share_a_folder_with_another),
         CASE(test_it_may_cause_some_variables_not_to_be_loaded_correctly),
         CASE(test_prog_cannot_contain_any_operations_of_parameter_updates),
         CASE(test_it_may_cause_the_parameters_to_be_changed_during_normal_prediction),
