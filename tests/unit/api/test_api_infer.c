@@ -189,7 +189,10 @@ static void test_api_infer_models_are_paddles(void **state)
                                         "lenet_digits_bn",
                                         "dropout_upscale_in_train",
                                         "dropout_downgrade_in_infer",
-                                        "digits_adam"};
+                                        "digits_adam",
+                                        "text_lstm",
+                                        "text_gru",
+                                        "ctr_dnn_adam"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct model m;
         char rest[128];
@@ -199,6 +202,38 @@ static void test_api_infer_models_are_paddles(void **state)
         save_again(cases[i], &m, at(cases[i]), "inference", NULL);
         predict(cases[i], &m, at(cases[i]), NULL);
     }
+}
+
+// A model that somebody saved with Fluid 1.7, and the answer that Paddle printed.
+static void test_api_infer_a_model_of_other_people(void **state)
+{
+    (void)state;
+    static float x[13] = {0.0137f,  -0.1136f, 0.2553f, -0.0692f, 0.0582f, -0.0727f, -0.1583f,
+                          -0.0584f, 0.6283f,  0.4919f, 0.1856f,  0.0795f, -0.0332f};
+    const char *shared = getenv("SLUICE_SHARED");
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s/data/uci_housing_model",
+             shared ? shared : SOURCE_ROOT "/../shared");
+    if (access(dir, R_OK) != 0) {
+        print_message("skipped: no %s; set SLUICE_SHARED\n", dir);
+        skip();
+    }
+    sl_executor *exe = sl_executor_new(SL_CPU);
+    sl_program *program = sl_io_load_inference_model(exe, dir, NULL, NULL, &err);
+    if (program == NULL)
+        fail_msg("%s", err.text);
+    sl_feed *feed = sl_feed_new();
+    sl_fetch *fetch = sl_fetch_new();
+    const struct sl_tensor t = {.dtype = SL_FP32, .shape = SL_SHAPE(1, 13), .data = x};
+    assert_int_equal(sl_feed_set(feed, sl_program_feed(program, 0), &t, &err), 0);
+    sl_fetch_add(fetch, sl_program_fetch(program, 0));
+    if (sl_run(exe, program, feed, fetch, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(sl_fetch_number(fetch, 0) == 18.901151657104492);
+    sl_fetch_free(fetch);
+    sl_feed_free(feed);
+    sl_program_free(program);
+    sl_executor_free(exe);
 }
 
 static void test_api_infer_combined_files(void **state)
@@ -293,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_api_infer_models_are_paddles),
+        CASE(test_api_infer_a_model_of_other_people),
         CASE(test_api_infer_combined_files),
         CASE(test_api_infer_every_changed_byte_is_noticed),
         CASE(test_api_infer_names_what_is_wrong),
