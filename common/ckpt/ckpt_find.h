@@ -23,8 +23,8 @@ int ckpt_find_verify(const char *dir, const struct program *program, struct ckpt
 // Is one file of dir as its manifest says? 0 also without a manifest, or when it does not speak of
 // the file. SL_ECORRUPT.
 int ckpt_find_check_file(const char *dir, const char *name, struct err *err);
-// What a load of program (a server's too, then with its slices) from dir would do, judged by headers
-// and sizes: the report as ckpt_load fills it, nothing read or changed. SL_EMISMATCH lists what is
-// missing or does not fit.
+// What a load of program (a server's too, then with its slices) from dir would do, judged by
+// headers and sizes: the report as ckpt_load fills it, nothing read or changed. SL_EMISMATCH lists
+// what is missing or does not fit.
 int ckpt_find_rehearse(const char *dir, const struct program *program, struct ckpt_report *report,
                        struct err *err);

@@ -4,8 +4,8 @@
     python paddle_side.py JOBS.json
 
 A job: {"name", "main", "startup", "feed_dir", "loss", "steps": [...]}, with the steps of
-tests/interop/interop_state.c: ["startup"], ["run", FIRST, COUNT], ["save_persistables", DIR, FILE or
-null], ["load_persistables", ...], ["save", PREFIX], ["load", PREFIX], ["infer", DIR, FEED].
+interop_state.c: ["startup"], ["run", FIRST, COUNT], ["save_persistables", DIR, FILE or null],
+["load_persistables", ...], ["save", PREFIX], ["load", PREFIX], ["infer", DIR, FEED].
 Prints `RESULT {"name", "losses" or "error"}`.
 """
 
