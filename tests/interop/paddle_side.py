@@ -5,7 +5,8 @@
 
 A job: {"name", "main", "startup", "feed_dir", "loss", "steps": [...]}, with the steps of
 interop_state.c: ["startup"], ["run", FIRST, COUNT], ["save_persistables", DIR, FILE or null],
-["load_persistables", ...], ["save", PREFIX], ["load", PREFIX], ["infer", DIR, FEED].
+["load_persistables", ...], ["save", PREFIX], ["load", PREFIX], ["save_inference", DIR, FEED,
+TARGET], and ["infer", DIR], whose results count as losses.
 Prints `RESULT {"name", "losses" or "error"}`.
 """
 
@@ -75,6 +76,9 @@ def run_job(job):
                 fluid.save(main, step[1])
             elif do == 'load':
                 fluid.load(main, step[1], exe)
+            elif do == 'save_inference':
+                target = main.global_block().var(step[3])
+                fluid.io.save_inference_model(step[1], [step[2]], [target], exe, main)
             elif do == 'infer':
                 model, feeds, targets = fluid.io.load_inference_model(step[1], exe)
                 fed = feed_of(job['feed_dir'], 0)

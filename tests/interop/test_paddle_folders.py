@@ -42,6 +42,8 @@ OPTIMIZERS = [
     'digits_lookahead',
     'digits_model_average',
 ]
+# The prediction of the digits_* networks.
+FEED, TARGET = 'img', 'fc_1.tmp_2'
 # fluid.save's three files, and one combined file.
 STATES = ['digits_adam', 'digits_ftrl', 'digits_sgd']
 
@@ -83,6 +85,8 @@ class Exchange(object):
         for way in ways(name):
             save, _, args = files(os.path.join(self.work, side, name))[way]
             steps.append('%s=%s' % (save, ','.join(a for a in args if a)))
+        model = os.path.join(self.work, side, name, 'model')
+        steps.append('save_inference=%s,%s,%s' % (model, FEED, TARGET))
         return steps + ['run=%d,%d' % (BEFORE, AFTER)]
 
     def loading(self, name, side, way):
@@ -119,6 +123,11 @@ class Exchange(object):
             jobs.append(self.job(name, 'own', ['startup'] + self.saving(name, 'paddle')))
             for way in ways(name):
                 jobs.append(self.job(name, way, self.loading(name, 'ours', way)))
+            load = self.loading(name, 'ours', 'folder')[:-1]
+            ours, again = (os.path.join(self.work, s, name, 'model') for s in ('ours', 'again'))
+            save = 'save_inference=%s,%s,%s' % (again, FEED, TARGET)
+            jobs.append(self.job(name, 'model', ['infer=' + ours]))
+            jobs.append(self.job(name, 'model again', load + [save, 'infer=' + again]))
         path = os.path.join(self.work, 'jobs.json')
         with open(path, 'w') as handle:
             json.dump(jobs, handle)
@@ -183,3 +192,10 @@ def test_training_goes_on_from_what_paddle_saved(exchange, name):
     assert len(want) == AFTER
     for way in ways(name):
         tensors.assert_losses(exchange.ours(name, *exchange.loading(name, 'paddle', way)), want)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_paddle_predicts_with_a_model_that_was_saved_here(exchange, name):
+    """The same numbers as with the model that Paddle makes of the same variables."""
+    ours, want = (exchange.paddle_losses(name, what) for what in ('model', 'model again'))
+    assert len(ours) % 10 == 0 and len(ours) > 0 and ours == want
