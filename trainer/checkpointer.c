@@ -21,7 +21,10 @@
 #include "trainer/work.h"
 
 static int write_folder(struct checkpointer *saver, struct engine *engine, const struct work *work,
-                        const struct ckpt_source *source, struct ckpt_saved *out, struct err *err);
+                        const struct ckpt_source *source, const char *path, struct ckpt_saved *out,
+                        struct err *err);
+static int write_frozen(struct checkpointer *saver, struct engine *engine, const struct work *work,
+                        const char *path, struct ckpt_saved *out, struct err *err);
 
 int checkpointer_init(struct checkpointer *saver, const struct engine *engine, struct err *err)
 {
@@ -65,17 +68,7 @@ void checkpointer_deinit(struct checkpointer *saver)
 
 bool checkpointer_due(const struct checkpointer *saver, const struct work *work)
 {
-    if (!saver->dir || saver->every.count == 0)
-        return false;
-    switch (saver->every.unit) {
-    case OPTION_EVERY_STEP:
-        return work->progress.step % saver->every.count == 0;
-    case OPTION_EVERY_EPOCH:
-        return work->epoch_ended && work->progress.epoch % saver->every.count == 0;
-    case OPTION_EVERY_MINUTE:
-        return clock_now_ms() - saver->saved_ms >= (uint64_t)saver->every.count * 60000;
-    }
-    return false;
+    return saver->dir && work_is_due(work, saver->every, saver->saved_ms);
 }
 
 int checkpointer_save(struct checkpointer *saver, struct engine *engine, const struct work *work,
@@ -90,16 +83,11 @@ int checkpointer_save(struct checkpointer *saver, struct engine *engine, const s
                        saver->saved_path ? "; the last good checkpoint is " : "",
                        saver->saved_path ? saver->saved_path : "");
     uint64_t begun_ms = clock_now_ms();
-    struct ckpt_source *source = NULL;
     struct ckpt_saved saved = {0};
-    int rc = engine_freeze(engine, &source, err);
-    if (rc < 0)
-        return err_prefix(err, "save");
-    rc = write_folder(saver, engine, work, source, &saved, err);
-    int thawed = engine_thaw(engine, source, rc < 0 ? NULL : err);
-    if (rc < 0 || thawed < 0) {
+    int rc = write_frozen(saver, engine, work, NULL, &saved, err);
+    if (rc < 0) {
         ckpt_save_deinit(&saved);
-        return err_prefix(err, "save");
+        return rc;
     }
     saver->saved_step = work->progress.step;
     saver->saved_ms = clock_now_ms();
@@ -115,8 +103,31 @@ int checkpointer_save(struct checkpointer *saver, struct engine *engine, const s
     return 0;
 }
 
+int checkpointer_write(struct checkpointer *saver, struct engine *engine, const struct work *work,
+                       const char *path, struct err *err)
+{
+    struct ckpt_saved saved = {0};
+    int rc = write_frozen(saver, engine, work, path, &saved, err);
+    ckpt_save_deinit(&saved);
+    return rc;
+}
+
+// path NULL: the next folder of the series.
+static int write_frozen(struct checkpointer *saver, struct engine *engine, const struct work *work,
+                        const char *path, struct ckpt_saved *out, struct err *err)
+{
+    struct ckpt_source *source = NULL;
+    int rc = engine_freeze(engine, &source, err);
+    if (rc < 0)
+        return err_prefix(err, "save");
+    rc = write_folder(saver, engine, work, source, path, out, err);
+    int thawed = engine_thaw(engine, source, rc < 0 ? NULL : err);
+    return rc < 0 || thawed < 0 ? err_prefix(err, "save") : 0;
+}
+
 static int write_folder(struct checkpointer *saver, struct engine *engine, const struct work *work,
-                        const struct ckpt_source *source, struct ckpt_saved *out, struct err *err)
+                        const struct ckpt_source *source, const char *path, struct ckpt_saved *out,
+                        struct err *err)
 {
     struct ckpt_progress progress;
     ckpt_progress_init(&progress);
@@ -134,7 +145,8 @@ static int write_folder(struct checkpointer *saver, struct engine *engine, const
     facts.servers = engine->comm ? comm_slices(engine->comm)->servers : 0;
     facts.trainers = engine->trainers;
     struct ckpt_save_options how = {.progress = &progress, .facts = &facts};
-    int rc = ckpt_save_series(source, saver->dir, name, saver->keep, &how, out, err);
+    int rc = path ? ckpt_save(source, path, &how, out, err)
+                  : ckpt_save_series(source, saver->dir, name, saver->keep, &how, out, err);
     ckpt_facts_deinit(&facts);
     ckpt_progress_deinit(&progress);
     return rc;

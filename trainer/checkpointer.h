@@ -36,3 +36,6 @@ bool checkpointer_due(const struct checkpointer *saver, const struct work *work)
 // empty: nothing was to do).
 int checkpointer_save(struct checkpointer *saver, struct engine *engine, const struct work *work,
                       double loss, char *line, size_t line_bytes, struct err *err);
+// Saves now into the folder path, beside the series.
+int checkpointer_write(struct checkpointer *saver, struct engine *engine, const struct work *work,
+                       const char *path, struct err *err);

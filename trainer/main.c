@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/api/job_config.h"
@@ -17,6 +18,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/config/option.h"
+#include "trainer/best.h"
 #include "trainer/checkpointer.h"
 #include "trainer/engine.h"
 #include "trainer/evaluate.h"
@@ -44,6 +46,8 @@ struct trainer {
     struct engine engine;
     struct work work;
     struct checkpointer saver;
+    struct evaluate evaluate;
+    struct best best;
     struct fetches fetches;
     struct step_report report;
     struct progress_line line;
@@ -57,6 +61,7 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
 static int begin(struct trainer *trainer, struct err *err);
 static int finish(struct trainer *trainer, struct train_loop *loop, struct err *err);
 static void release(struct trainer *trainer);
+static void allow_files(void);
 static void answer(const struct option_set *options, int asked);
 static void say_config(const struct option_set *options, char name[32]);
 static void say_lines(const struct str_list *lines);
@@ -68,6 +73,7 @@ int main(int argc, char **argv)
     static struct trainer trainer;
     struct err err = {0};
     log_setup("trainer", LOG_INFO, false);
+    allow_files();
     struct option_set *options =
         option_new(OPTION_TRAINER | OPTION_LOCAL, "trainer", 0, NULL, NULL);
     int rc = option_parse(options, argc, argv, &err);
@@ -95,6 +101,8 @@ static int run(const struct option_set *options, struct trainer *trainer, struct
             .engine = &trainer->engine,
             .work = &trainer->work,
             .saver = &trainer->saver,
+            .evaluate = &trainer->evaluate,
+            .best = &trainer->best,
             .fetches = &trainer->fetches,
             .report = &trainer->report,
             .line = &trainer->line,
@@ -119,8 +127,10 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
     int rc = engine_open(options, engine, err);
     if (rc == 0)
         rc = work_open(engine, &trainer->work, err);
-    if (rc == 0 && engine_saves(engine))
-        rc = evaluate_check(engine, err);
+    if (rc == 0)
+        rc = evaluate_open(engine, &trainer->evaluate, err);
+    if (rc == 0)
+        rc = best_init(&trainer->best, engine, err);
     if (rc == 0)
         rc = fetches_init(&engine->job, engine->train, option_list(options, "fetch"),
                           &trainer->fetches, err);
@@ -139,6 +149,8 @@ static int begin(struct trainer *trainer, struct err *err)
     job_start_lines(&trainer->engine.start, &lines);
     if (rc == 0)
         rc = work_begin(&trainer->work, &trainer->engine, &lines, err);
+    if (rc == 0)
+        best_begin(&trainer->best, &trainer->engine, &trainer->saver);
     say_lines(&lines);
     str_list_deinit(&lines);
     char *warning = rc == 0 ? checkpointer_warning(&trainer->saver, &trainer->engine) : NULL;
@@ -148,23 +160,27 @@ static int begin(struct trainer *trainer, struct err *err)
     return rc;
 }
 
-// What follows the last save: the servers may go, then the evaluation, then the summary.
+// What follows the last save: the evaluation, before the servers may go when it needs them, and the
+// summary.
 static int finish(struct trainer *trainer, struct train_loop *loop, struct err *err)
 {
-    struct evaluate_result test = {0};
-    int rc = engine_complete(&trainer->engine, err);
+    bool evaluate = !loop->stopped, early = trainer->evaluate.asks_servers || trainer->best.metric;
+    int rc = evaluate && early ? train_loop_evaluate(loop, err) : 0;
+    if (rc == 0)
+        rc = engine_complete(&trainer->engine, err);
     if (rc == 0)
         rc = step_report_close(&trainer->report, err);
-    if (rc == 0 && !loop->stopped && engine_saves(&trainer->engine))
-        rc = evaluate_run(&trainer->engine, &test, err);
+    if (rc == 0 && evaluate && !early)
+        rc = train_loop_evaluate(loop, err);
     if (rc < 0)
         return rc;
     const struct reader *reader = trainer->work.reader;
-    uint64_t bad = test.bad_lines + (reader ? reader_bad_lines(reader) : 0);
+    const struct evaluate_result *test = evaluate_last(&trainer->evaluate);
+    uint64_t bad = (test ? test->bad_lines : 0) + (reader ? reader_bad_lines(reader) : 0);
     if (bad)
         log_warn("data: %llu bad line%s left out (--bad_lines skip)",
                  (unsigned long long)bad, bad == 1 ? " was" : "s were");
-    char *text = run_summary_format(&trainer->engine, &trainer->work, loop, &trainer->saver, &test);
+    char *text = run_summary_format(&trainer->engine, &trainer->work, loop, &trainer->saver);
     rc = run_summary_write(&trainer->engine, text, err);
     if ((puts(text) < 0 || fflush(stdout) != 0) && rc == 0)
         rc = err_set(err, SL_EIO, "the summary on stdout: %s", strerror(errno));
@@ -179,10 +195,22 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
 static void release(struct trainer *trainer)
 {
     step_report_close(&trainer->report, NULL);
+    best_deinit(&trainer->best);
+    evaluate_close(&trainer->evaluate);
     checkpointer_deinit(&trainer->saver);
     fetches_deinit(&trainer->fetches);
     work_close(&trainer->work);
     engine_close(&trainer->engine);
+}
+
+// A data set of many files keeps them all open: as many as the system allows.
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
 }
 
 static void answer(const struct option_set *options, int asked)

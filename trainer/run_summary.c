@@ -12,6 +12,7 @@
 #include "common/base/mem.h"
 #include "common/config/option.h"
 #include "common/ps/comm.h"
+#include "trainer/best.h"
 #include "trainer/checkpointer.h"
 #include "trainer/engine.h"
 #include "trainer/evaluate.h"
@@ -23,12 +24,14 @@ static json_t *text_or_null(const char *text);
 static json_t *origin(const struct engine *engine);
 static json_t *test_part(const struct engine *engine, const struct evaluate_result *test);
 static json_t *test_accuracy(const struct engine *engine, const struct evaluate_result *test);
+static json_t *evaluations(const struct engine *engine, const struct evaluate *evaluate);
+static json_t *best_part(const struct best *best);
 static json_t *traffic(const struct engine *engine, const struct train_loop *loop);
 
 char *run_summary_format(const struct engine *engine, const struct work *work,
-                         const struct train_loop *loop, const struct checkpointer *saver,
-                         const struct evaluate_result *test)
+                         const struct train_loop *loop, const struct checkpointer *saver)
 {
+    const struct evaluate_result *test = evaluate_last(loop->evaluate);
     json_t *all = json_object();
     bool local = !engine->comm;
     const char *path = engine->start.report.path;
@@ -53,6 +56,8 @@ char *run_summary_format(const struct engine *engine, const struct work *work,
     json_object_set_new(all, "digest", text_or_null(saver->saved_path ? saver->digest : NULL));
     json_object_set_new(all, "test", test_part(engine, test));
     json_object_set_new(all, "test_accuracy", test_accuracy(engine, test));
+    json_object_set_new(all, "evaluations", evaluations(engine, loop->evaluate));
+    json_object_set_new(all, "best", best_part(loop->best));
     json_object_set_new(all, "seconds", json_real((double)loop->ms / 1e3));
     json_object_set_new(all, "samples_per_second",
                         loop->ms
@@ -104,7 +109,8 @@ static json_t *test_part(const struct engine *engine, const struct evaluate_resu
     if (!test || !test->samples)
         return json_null();
     json_t *part =
-        json_pack("{s:I, s:I, s:o}", "samples", (json_int_t)test->samples, "bad_lines",
+        json_pack("{s:I, s:I, s:I, s:I, s:o}", "step", (json_int_t)test->step, "epoch",
+                  (json_int_t)test->epoch, "samples", (json_int_t)test->samples, "bad_lines",
                   (json_int_t)test->bad_lines, "loss", number(test->loss));
     for (size_t i = 0; i < engine->job.metric_names.count && i < EVALUATE_METRICS_MAX; i++)
         json_object_set_new(part, engine->job.metric_names.items[i], number(test->metrics[i]));
@@ -117,6 +123,22 @@ static json_t *test_accuracy(const struct engine *engine, const struct evaluate_
         if (str_eq(engine->job.metric_names.items[i], "acc"))
             return number(test->metrics[i]);
     return json_null();
+}
+
+static json_t *evaluations(const struct engine *engine, const struct evaluate *evaluate)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < evaluate->count; i++)
+        json_array_append_new(list, test_part(engine, &evaluate->results[i]));
+    return list;
+}
+
+static json_t *best_part(const struct best *best)
+{
+    if (!best->known)
+        return json_null();
+    return json_pack("{s:s, s:o, s:I, s:s}", "metric", best->metric, "value", number(best->value),
+                     "step", (json_int_t)best->step, "path", best->path);
 }
 
 static json_t *traffic(const struct engine *engine, const struct train_loop *loop)

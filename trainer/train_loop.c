@@ -10,8 +10,10 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/ps/comm.h"
+#include "trainer/best.h"
 #include "trainer/checkpointer.h"
 #include "trainer/engine.h"
+#include "trainer/evaluate.h"
 #include "trainer/fetches.h"
 #include "trainer/progress_line.h"
 #include "trainer/step_report.h"
@@ -39,6 +41,9 @@ int train_loop_run(struct train_loop *loop, struct err *err)
             progress_line_break(loop->line);
             log_warn("%s; training goes on", failed.text);
         }
+        rc = evaluate_due(loop->evaluate, loop->work) ? train_loop_evaluate(loop, err) : 0;
+        if (rc < 0)
+            break;
         if (stop_requested() && work_next(loop->work, err) > 0) {
             loop->stopped = true;
             break;
@@ -51,6 +56,26 @@ int train_loop_run(struct train_loop *loop, struct err *err)
     loop->ms = clock_now_ms() - begun_ms;
     loop->wait_ns = waited_ns(loop) - loop->waited_before_ns;
     return rc;
+}
+
+int train_loop_evaluate(struct train_loop *loop, struct err *err)
+{
+    char text[512];
+    struct err failed = {0};
+    size_t before = loop->evaluate->count;
+    int rc = evaluate_run(loop->evaluate, loop->work, err);
+    if (rc < 0 || loop->evaluate->count == before)
+        return rc;
+    const struct evaluate_result *result = evaluate_last(loop->evaluate);
+    evaluate_line(loop->evaluate, text, sizeof text);
+    progress_line_break(loop->line);
+    log_info("%s", text);
+    if (best_offer(loop->best, loop->saver, loop->engine, loop->work, result, text, sizeof text,
+                   &failed) < 0)
+        log_warn("%s; training goes on", failed.text);
+    else if (text[0])
+        log_info("%s", text);
+    return 0;
 }
 
 static int make_step(struct train_loop *loop, struct err *err)

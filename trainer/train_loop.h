@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct best;
 struct checkpointer;
 struct engine;
 struct err;
+struct evaluate;
 struct fetches;
 struct progress_line;
 struct step_report;
@@ -18,6 +20,8 @@ struct train_loop {
     struct engine *engine;
     struct work *work;
     struct checkpointer *saver;
+    struct evaluate *evaluate;
+    struct best *best;
     struct fetches *fetches;
     struct step_report *report;
     struct progress_line *line;
@@ -33,3 +37,5 @@ struct train_loop {
 // 0 when the work is done or the process was asked to stop, and the last save (where one is wanted)
 // is committed.
 int train_loop_run(struct train_loop *loop, struct err *err);
+// An evaluation now, told, and its checkpoint kept when it is the best. A save that fails is told.
+int train_loop_evaluate(struct train_loop *loop, struct err *err);

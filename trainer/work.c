@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "common/api/job.h"
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
-#include "common/config/option.h"
 #include "trainer/data_options.h"
 #include "trainer/engine.h"
 
@@ -139,6 +139,21 @@ int work_used(struct work *work, struct err *err)
         work->epoch_ended = true;
     }
     return 0;
+}
+
+bool work_is_due(const struct work *work, struct option_every every, uint64_t since_ms)
+{
+    if (every.count == 0)
+        return false;
+    switch (every.unit) {
+    case OPTION_EVERY_STEP:
+        return work->progress.step % every.count == 0;
+    case OPTION_EVERY_EPOCH:
+        return work->epoch_ended && work->progress.epoch % every.count == 0;
+    case OPTION_EVERY_MINUTE:
+        return clock_now_ms() - since_ms >= (uint64_t)every.count * 60000;
+    }
+    return false;
 }
 
 int64_t work_step_number(const struct work *work)

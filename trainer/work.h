@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/ckpt/ckpt_progress.h"
+#include "common/config/option.h"
 #include "common/exec/executor.h"
 #include "common/reader/reader.h"
 
@@ -40,6 +41,8 @@ int work_next(struct work *work, struct err *err);
 // The batch was used: counts it and looks whether the epoch goes on, so that a checkpoint made now
 // knows.
 int work_used(struct work *work, struct err *err);
+// Is something due that happens so often, after a used batch? since_ms (clock_now_ms): its last time.
+bool work_is_due(const struct work *work, struct option_every every, uint64_t since_ms);
 // The number of the step folder that the ready batch came from (feed_dir), or the global 0-based
 // step.
 int64_t work_step_number(const struct work *work);

@@ -161,7 +161,9 @@ const struct option_row option_table[] = {
      "training data: a path, SCHEME://PATH, a glob or a list; {trainer_id} expands. Schemes: idx "
      "housing cifar npy multislot feasign criteo tokens feed_dir"},
     {"test_data", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "data", NULL, "URI",
-     "test data for one evaluation at the end"},
+     "test data for an evaluation at the end, and with eval_every in between"},
+    {"eval_every", OPTION_EVERY, TRAINING, NULL, NULL, 0, 0, "data", NULL, "N|Nepoch|Nmin",
+     "when to evaluate on test_data, as save_every; trainer 0 does it while the others wait"},
     {"feed_dir", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "data", NULL, "DIR",
      "folder with step_000, step_001, ... of Fluid tensor files; {trainer_id} expands"},
     {"first_step", OPTION_INT, TRAINING, "0", NULL, 0, COUNT_MAX_F64, "data", NULL, "N",
@@ -213,6 +215,9 @@ const struct option_row option_table[] = {
      "when to save, as 500, 500step, 1epoch, 10min; the end of a run always saves"},
     {"keep", OPTION_INT, TRAINING, "0", NULL, 0, COUNT_MAX_F64, "checkpoint", NULL, "N",
      "how many checkpoints stay in save_dir; 0 keeps all"},
+    {"best_metric", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "checkpoint", NULL, "NAME",
+     "with eval_every: save_dir/best is the checkpoint with the best of this metric so far (of "
+     "loss: the least); none keeps none (default: the model's first metric, else loss)"},
     {"load_dir", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
      "incremental training: go on from this checkpoint with new data"},
     {"resume", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
