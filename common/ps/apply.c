@@ -277,8 +277,9 @@ static void find_grad(struct apply *apply, struct apply_block *block)
 
 static bool can_split(const struct apply *apply, const struct apply_block *block)
 {
-    if (!block->grad || block->grad->sparse || !block->grad->bytes || apply->by_grad[block->grad->grad] ||
-        apply->shard->cell_bytes % dtype_bytes(block->grad->dtype))
+    const struct shard_slice *grad = block->grad;
+    if (!grad || grad->sparse || !grad->bytes || apply->by_grad[grad->grad] ||
+        apply->shard->cell_bytes % dtype_bytes(grad->dtype))
         return false;
     for (size_t i = 0; i < block->desc->ops_count; i++) {
         const struct op_desc *op = block->desc->ops[i];

@@ -30,12 +30,13 @@ struct workers;
 
 // Fills state (state_init'ed) with every persistable of the server program: the slices of the
 // shard (those for trainers when they were loaded), and what else of the program's persistables the
-// scope holds. Values are copied from the scope. Errors name variable and both shapes.
+// scope holds. Values leave the scope one by one, so that no third copy of them ever exists; before
+// that an error, which names variable and both shapes, leaves the scope as it was.
 int apply_state_fill(const struct program *program, const struct shard *shard,
-                     const struct scope *scope, uint64_t version, uint32_t hash_bytes,
+                     struct scope *scope, uint64_t version, uint32_t hash_bytes,
                      struct state *state, struct err *err);
-// Copies the newest values back.
-int apply_state_return(const struct state *state, struct scope *scope, struct err *err);
+// The newest values go back; the state has had its last step.
+int apply_state_return(struct state *state, struct scope *scope, struct err *err);
 
 // The listen_and_serv of block 0; NULL with err set when there is none.
 const struct op_desc *apply_state_serv(const struct program *program, struct err *err);

@@ -95,7 +95,10 @@ void apply_rows_touch(struct apply *apply, const struct apply_block *block)
         bool known = touch->grad->kind == VARIABLE_SELECTED_ROWS;
         static const int64_t none;
         const struct selected_rows *sr = known ? &touch->grad->rows : NULL;
-        state_touch(apply->state, touch->entry, !sr ? NULL : sr->rows_count ? sr->rows : &none,
+        state_touch(apply->state, touch->entry,
+                    !sr              ? NULL
+                    : sr->rows_count ? sr->rows
+                                     : &none,
                     sr ? sr->rows_count : 0);
     }
 }

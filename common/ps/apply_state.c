@@ -25,11 +25,10 @@ static bool scope_holds(const struct scope *scope, const struct shard_slice *sli
 static int add_entry(const struct scope *scope, const char *name, enum dtype dtype,
                      const struct dims *dims, const struct map *writes, bool must,
                      struct state *state, struct err *err);
-static int load_entries(const struct scope *scope, struct state *state);
+static int load_entries(struct scope *scope, struct state *state);
 
-int apply_state_fill(const struct program *program, const struct shard *shard,
-                     const struct scope *scope, uint64_t version, uint32_t hash_bytes,
-                     struct state *state, struct err *err)
+int apply_state_fill(const struct program *program, const struct shard *shard, struct scope *scope,
+                     uint64_t version, uint32_t hash_bytes, struct state *state, struct err *err)
 {
     struct map writes;
     map_init(&writes);
@@ -59,8 +58,9 @@ int apply_state_fill(const struct program *program, const struct shard *shard,
     return rc < 0 ? rc : load_entries(scope, state);
 }
 
-int apply_state_return(const struct state *state, struct scope *scope, struct err *err)
+int apply_state_return(struct state *state, struct scope *scope, struct err *err)
 {
+    state_end(state);
     for (size_t i = 0; i < state->count; i++) {
         const struct state_entry *entry = state->entries[i];
         struct tensor *tensor = variable_tensor(scope_var(scope, entry->name));
@@ -172,7 +172,7 @@ static int add_entry(const struct scope *scope, const char *name, enum dtype dty
                        dtype_name((int)var->tensor.dtype), dims_format(&var->tensor.dims, have),
                        dtype_name((int)dtype), dims_format(dims, want));
     const char *how = map_get(writes, name);
-    enum state_write write = !how                  ? STATE_NEVER
+    enum state_write write = !how                 ? STATE_NEVER
                              : how == write_whole ? STATE_WHOLE
                              : how == write_rows  ? STATE_ROWS
                                                   : STATE_PERHAPS;
@@ -180,10 +180,13 @@ static int add_entry(const struct scope *scope, const char *name, enum dtype dty
     return rc < 0 ? rc : 0;
 }
 
-static int load_entries(const struct scope *scope, struct state *state)
+static int load_entries(struct scope *scope, struct state *state)
 {
-    for (size_t i = 0; i < state->count; i++)
-        state_load(state, state->entries[i],
-                   scope_find(scope, state->entries[i]->name)->tensor.data);
+    for (size_t i = 0; i < state->count; i++) {
+        struct variable *var = scope_var(scope, state->entries[i]->name);
+        state_load(state, state->entries[i], variable_tensor(var)->data);
+        variable_deinit(var);
+        variable_init(var);
+    }
     return 0;
 }

@@ -31,6 +31,7 @@ static int check_tensor(const struct comm_slice *slice, const char *name,
 static int wait_step(struct comm *comm, enum comm_verb verb, struct err *err);
 static void drain(void *arg);
 static void take(struct comm *comm, const struct comm_command *command);
+static int take_push(struct comm *comm, const struct comm_command *command, struct err *err);
 static void on_tick(void *arg);
 static void close_all(struct comm *comm);
 static void finish_close(struct comm *comm);
@@ -114,7 +115,8 @@ int comm_push(struct comm *comm, const char *name, const struct tensor *tensor, 
     struct comm_slice *slice;
     int rc = comm_find_grad(comm, name, &slice, err);
     if (rc >= 0 && slice->sparse)
-        rc = err_set(err, SL_EINVAL, "send %s: it is a whole tensor, the slice map says rows", name);
+        rc =
+            err_set(err, SL_EINVAL, "send %s: it is a whole tensor, the slice map says rows", name);
     if (rc >= 0)
         rc = check_tensor(slice, name, tensor, err);
     if (rc < 0)
@@ -161,9 +163,9 @@ int comm_pull(struct comm *comm, const char *name, struct tensor *tensor, struct
             return err_set(err, rc, "recv %s: %s", name, err_name(rc));
     }
     comm_put(comm, &(struct comm_command){.verb = COMM_PULL,
-                                     .variable = slice->variable,
-                                     .slice = slice->slice,
-                                     .dst = tensor->data});
+                                          .variable = slice->variable,
+                                          .slice = slice->slice,
+                                          .dst = tensor->data});
     return 0;
 }
 
@@ -261,7 +263,8 @@ int comm_complete(struct comm *comm, struct err *err)
 
 void comm_abort(struct comm *comm, const char *reason)
 {
-    (void)comm_ask(comm, &(struct comm_command){.verb = COMM_ABORT, .text = reason, .asks = true}, NULL);
+    (void)comm_ask(comm, &(struct comm_command){.verb = COMM_ABORT, .text = reason, .asks = true},
+                   NULL);
 }
 
 void comm_stats(const struct comm *comm, struct comm_stats *out)
@@ -582,10 +585,7 @@ static void take(struct comm *comm, const struct comm_command *command)
         comm_join_check(comm);
         break;
     case COMM_PUSH:
-        rc = comm->map->vars[command->variable]->sparse
-                 ? step_push_rows(comm->step, command->variable, command->slice, command->data,
-                                  command->rows, &err)
-                 : step_push(comm->step, command->variable, command->slice, command->data, &err);
+        rc = take_push(comm, command, &err);
         break;
     case COMM_BARRIER:
         rc = step_send_barrier(comm->step, &err);
@@ -635,6 +635,14 @@ static void take(struct comm *comm, const struct comm_command *command)
     }
     if (rc < 0)
         comm_fail(comm, NULL, rc, err.text, NULL);
+}
+
+static int take_push(struct comm *comm, const struct comm_command *command, struct err *err)
+{
+    bool sparse = comm->map->vars[command->variable]->sparse;
+    return sparse ? step_push_rows(comm->step, command->variable, command->slice, command->data,
+                                   command->rows, err)
+                  : step_push(comm->step, command->variable, command->slice, command->data, err);
 }
 
 static void on_tick(void *arg)

@@ -121,5 +121,6 @@ struct comm_stats {
 };
 void comm_stats(const struct comm *comm, struct comm_stats *out);
 
-// send, recv, send_barrier, fetch_barrier, distributed_lookup_table: give {op_comm_table, comm} to an executor as plan_host.
+// send, recv, send_barrier, fetch_barrier, distributed_lookup_table: give {op_comm_table, comm} to
+// an executor as plan_host.
 extern const struct op_def *const op_comm_table[];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of a comm, shared by comm.c (the caller's thread), comm_link.c (one server's
-// connection), comm_read.c (pins and reads), comm_rows.c (gradients as rows), comm_lookup.c (rows of
-// tables) and comm_join.c (the opening). Nobody else includes this.
+// connection), comm_read.c (pins and reads), comm_push.c (gradients as rows), comm_lookup.c (rows
+// of tables) and comm_join.c (the opening). Nobody else includes this.
 //
 // Two threads: the caller's and the loop's. They share the ring of commands (single producer,
 // single consumer), `failed` and the statistics; everything else belongs to one of them. A blocking

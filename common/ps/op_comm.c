@@ -3,12 +3,13 @@
 // distributed_lookup_table; host = struct comm *. Names are the programs' own: a slice of the
 // slice_map, a gradient with ".trainer_<i>" behind it.
 //
-//   distributed_lookup_table  Outputs[k][i] = W[Ids[k][i]], 0 where the id is padding_idx (-1: none)
+//   distributed_lookup_table  Outputs[k][i] = W[Ids[k][i]], 0 where the id is padding_idx (-1:
+//   none)
 //
 // W is a variable of the slice map whose rows lie on the servers; the trainer holds no values of
 // it. All Ids of the op are one round trip: each distinct row travels once, in ascending order, and
-// is copied from there to wherever it is wanted. height_sections, endpoints and table_names say what
-// the slice map says.
+// is copied from there to wherever it is wanted. height_sections, endpoints and table_names say
+// what the slice map says.
 #include <inttypes.h>
 #include <string.h>
 
@@ -247,6 +248,9 @@ static const struct op_def op_comm_distributed_lookup_table = {
     .kernel_resizes = true,
 };
 
-const struct op_def *const op_comm_table[] = {&op_comm_send, &op_comm_recv, &op_comm_send_barrier,
+const struct op_def *const op_comm_table[] = {&op_comm_send,
+                                              &op_comm_recv,
+                                              &op_comm_send_barrier,
                                               &op_comm_fetch_barrier,
-                                              &op_comm_distributed_lookup_table, NULL};
+                                              &op_comm_distributed_lookup_table,
+                                              NULL};

@@ -174,9 +174,8 @@ int reply_queue_add_lookup(struct reply_queue *queue, const struct frame *header
         rc = err_set(err, SL_EINVAL, "variable %u slice %u: no rows of this server",
                      header->variable, header->slice);
     else if (version != state->version + 1 && !state_has(state, version))
-        rc = err_set(err, SL_ENOENT,
-                     "version %" PRIu64 " is not here: this server holds %" PRIu64, version,
-                     state->version);
+        rc = err_set(err, SL_ENOENT, "version %" PRIu64 " is not here: this server holds %" PRIu64,
+                     version, state->version);
     else if (queue->count == REPLY_RANGES_MAX || bytes > LIMIT_LOOKUP_BYTES - queue->lookup_bytes)
         rc = err_set(err, SL_ELIMIT, "more than %u bytes of row numbers are waiting",
                      LIMIT_LOOKUP_BYTES);

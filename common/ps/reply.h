@@ -49,9 +49,9 @@ struct reply_queue {
     uint32_t frame_bytes;
     struct reply_range *ranges;   // a ring
     size_t head, count, cap;
-    uint64_t lookup_bytes;        // of ids that wait, at most LIMIT_LOOKUP_BYTES
-    int gathered;                 // buffers of rows on their way
-    bool stalled;                 // for want of one
+    uint64_t lookup_bytes;         // of ids that wait, at most LIMIT_LOOKUP_BYTES
+    int gathered;                  // buffers of rows on their way
+    bool stalled;                  // for want of one
     void (*on_room)(void *self);   // there is one again: pump. May be NULL
     void *self;
 };

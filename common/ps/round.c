@@ -54,7 +54,7 @@ struct round {
     struct round_grad *grads;
     size_t grads_count, cells_total;
     size_t least_cells;   // when every sparse gradient has one
-    uint16_t *brought;   // a cell each: active trainers that have it complete
+    uint16_t *brought;    // a cell each: active trainers that have it complete
     struct round_member *members;
     int completed;
     enum round_decision decision;
@@ -99,10 +99,9 @@ struct round *round_new(const struct round_options *options, struct err *err)
     for (size_t g = 0; g < round->grads_count; g++) {
         round->grads[g].slice = options->shard->grads[g];
         bool sparse = options->shard->grads[g]->sparse;
-        round->grads[g].cells =
-            sparse ? rows_cells(round, options->shard->grads[g],
-                                (uint64_t)options->shard->grads[g]->dims.d[0])
-                   : shard_cells(options->shard, options->shard->grads[g]);
+        round->grads[g].cells = sparse ? rows_cells(round, options->shard->grads[g],
+                                                    (uint64_t)options->shard->grads[g]->dims.d[0])
+                                       : shard_cells(options->shard, options->shard->grads[g]);
         round->grads[g].first = round->cells_total;
         round->cells_total += round->grads[g].cells;
         round->least_cells += sparse ? 1 : round->grads[g].cells;
@@ -530,9 +529,9 @@ static int check_chunk(const struct round *round, const struct shard_slice *slic
         return err_set(err, SL_EINVAL, "%s: it is pushed %s, but the slice map says %s",
                        slice->place->name, push->sparse ? "as rows" : "whole",
                        slice->sparse ? "rows" : "whole");
-    return slice->sparse ? shard_check_rows(round->shard, slice, push->rows, push->offset,
-                                            push->bytes, err)
-                         : shard_check_chunk(round->shard, slice, push->offset, push->bytes, err);
+    return slice->sparse
+               ? shard_check_rows(round->shard, slice, push->rows, push->offset, push->bytes, err)
+               : shard_check_chunk(round->shard, slice, push->offset, push->bytes, err);
 }
 
 // The first header of a sparse gradient gives it its place. Another number of rows is another
@@ -551,8 +550,8 @@ static int announce(struct round *round, struct round_member *member, const stru
                            "trainer %d sent %u rows of %s in step %" PRIu64
                            " and now says that there are %u",
                            push->trainer, rows->count, slice->place->name, push->step, push->rows);
-    void *at = rows_arena_take(&member->arena, push->rows * (sizeof(int64_t) + slice->row_bytes),
-                               err);
+    void *at =
+        rows_arena_take(&member->arena, push->rows * (sizeof(int64_t) + slice->row_bytes), err);
     if (!at)
         return err ? err->code : SL_ENOMEM;
     *rows = (struct round_rows){.announced = true, .count = push->rows, .at = at};

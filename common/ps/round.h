@@ -2,12 +2,12 @@
 // One synchronous step on a server, as events and answers.
 //
 // Gradients lie in per-trainer slots, counted cell by cell; those that come as selected rows in the
-// trainer's arena, from the first header on that says how many rows there are. A push is keyed (trainer, incarnation,
-// step, variable, slice, offset): round_place decides from the header alone where its bytes go, and
-// round_received counts it only when its checksum passed. Barriers, COMPLETE and decisions are sets
-// of trainer ids: what is said twice counts once. A step is full when every active trainer's
-// barrier and all its cells are there; then (second phase) partials go out and every trainer's
-// decision is awaited; then it is applied, and the next step begins.
+// trainer's arena, from the first header on that says how many rows there are. A push is keyed
+// (trainer, incarnation, step, variable, slice, offset): round_place decides from the header alone
+// where its bytes go, and round_received counts it only when its checksum passed. Barriers,
+// COMPLETE and decisions are sets of trainer ids: what is said twice counts once. A step is full
+// when every active trainer's barrier and all its cells are there; then (second phase) partials go
+// out and every trainer's decision is awaited; then it is applied, and the next step begins.
 //
 // A trainer that has completed while others go on contributes zeros (its slots are zeroed), the
 // divisor stays the configured number of trainers: what Fluid does.
@@ -83,8 +83,7 @@ int round_place(struct round *round, const struct round_push *push, void **out_d
 // The bytes of a ROUND_SLOT push are there. sound: the checksum passed. Returns 1 when it was
 // counted, 0 when not (unsound: it is missing again; or the slot was taken back by round_leave
 // meanwhile). SL_EINVAL when that completes selected rows which are no ascending rows of the slice.
-int round_received(struct round *round, const struct round_push *push, bool sound,
-                   struct err *err);
+int round_received(struct round *round, const struct round_push *push, bool sound, struct err *err);
 void round_abandoned(struct round *round, const struct round_push *push);
 
 // 0: in the set now (or before); 1: that step is committed already (answer committed again).
@@ -132,8 +131,8 @@ struct round_range {
 };
 // What the trainer has not brought yet, in order, as maximal ranges from *cursor (0 at first) on,
 // at most max; what is on its way counts as brought. Of a sparse gradient nothing is known before
-// its first chunk: its range then has the most bytes that may come. Returns the number; *cursor goes
-// on, 0 when that was all.
+// its first chunk: its range then has the most bytes that may come. Returns the number; *cursor
+// goes on, 0 when that was all.
 size_t round_missing(const struct round *round, int trainer, struct round_range *out, size_t max,
                      uint64_t *cursor);
 bool round_has_barrier(const struct round *round, int trainer);

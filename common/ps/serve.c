@@ -42,6 +42,7 @@ struct serve {
     atomic_flag stop_posted;
     struct serve_stats last;   // of the run that ended
     bool ended;
+    bool filled;   // the state has the scope's values
     struct err why;
 };
 
@@ -78,6 +79,8 @@ void serve_free(struct serve *serve)
     if (serve->loop)
         loop_free(serve->loop);
     handler_free(serve->handler);
+    if (serve->filled)
+        (void)apply_state_return(&serve->state, serve->scope, NULL);
     apply_free(serve->apply);
     workers_free(serve->workers);
     round_free(serve->round);
@@ -111,6 +114,7 @@ int serve_run(struct serve *serve, struct err *err)
     handler_stats(serve->handler, &serve->last);
     struct err back = {0};
     int rc = apply_state_return(&serve->state, serve->scope, &back);
+    serve->filled = false;
     if (serve->why.code < 0) {
         if (err)
             *err = serve->why;
@@ -190,6 +194,7 @@ static int build(struct serve *serve, struct err *err)
                               serve->options.origin.step, SERVE_REPLY_BYTES, &serve->state, err);
     if (rc < 0)
         return rc;
+    serve->filled = true;
     struct round_options round = {
         .shard = &serve->shard,
         .trainers = map->trainers,

@@ -2,7 +2,8 @@
 // A parameter server: runs the listen_and_serv op of a transpiled server program.
 //
 // serve_new takes the persistables out of the scope into the server's state (the scope's variables
-// borrow it meanwhile and own their last values again after serve_run). serve_run owns the calling
+// are empty meanwhile and own their last values again after serve_run, or after serve_free when it
+// never ran). serve_run owns the calling
 // thread: it is the loop thread, and everything but compute jobs happens on it.
 #pragma once
 

@@ -118,7 +118,8 @@ int shard_check_rows(const struct shard *shard, const struct shard_slice *slice,
         return err_set(err, SL_EINVAL, "%s: a push of %u rows, but the slice has %lld",
                        slice->place->name, rows, (long long)slice->dims.d[0]);
     if (total > LIMIT_ROWS_BYTES)
-        return err_set(err, SL_EINVAL, "%s: a push of %u rows has %llu bytes, at most %llu may come",
+        return err_set(err, SL_EINVAL,
+                       "%s: a push of %u rows has %llu bytes, at most %llu may come",
                        slice->place->name, rows, (unsigned long long)total, LIMIT_ROWS_BYTES);
     if (!limit_add_u64(offset, bytes, &end) || end > total || (!bytes && total))
         return err_set(err, SL_EINVAL, "%s: bytes %llu..+%llu are outside the %llu of %u rows",

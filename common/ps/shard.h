@@ -60,8 +60,8 @@ uint32_t shard_cells(const struct shard *shard, const struct shard_slice *slice)
 // text.
 int shard_check_chunk(const struct shard *shard, const struct shard_slice *slice, uint64_t offset,
                       uint64_t bytes, struct err *err);
-// Is [offset, offset + bytes) a chunk of `rows` selected rows of a sparse gradient? Without rows the
-// only chunk is the empty one. SL_EINVAL with a text.
+// Is [offset, offset + bytes) a chunk of `rows` selected rows of a sparse gradient? Without rows
+// the only chunk is the empty one. SL_EINVAL with a text.
 int shard_check_rows(const struct shard *shard, const struct shard_slice *slice, uint32_t rows,
                      uint64_t offset, uint64_t bytes, struct err *err);
 // Bytes of a row of a slice's variable (0 rows count as one).

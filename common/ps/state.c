@@ -124,10 +124,6 @@ int state_layout(struct state *state, uint64_t version, uint32_t hash_bytes, str
     if (!state->bank[0] || !state->bank[1] || !state->common)
         return err_set(err, SL_ENOMEM, "no memory for %llu bytes of state",
                        (unsigned long long)(2 * state->bank_bytes + state->common_bytes));
-    // Touch every page now: a step must not meet a page fault, and what is never loaded is zero.
-    memset(state->bank[0], 0, (size_t)state->bank_bytes);
-    memset(state->bank[1], 0, (size_t)state->bank_bytes);
-    memset(state->common, 0, (size_t)state->common_bytes);
     for (size_t i = 0; i < state->count; i++)
         point_at_banks(state, state->entries[i]);
     return 0;
@@ -144,9 +140,21 @@ void state_load(struct state *state, struct state_entry *entry, const void *data
     int bank = (int)(state->version & 1);
     if (entry->bytes)
         memcpy(place_of(state, entry, bank), data, (size_t)entry->bytes);
+    // Every page is touched now: a step must not meet a page fault.
+    if (entry->written && !state->previous && entry->bytes)
+        memset(place_of(state, entry, !bank), 0, (size_t)entry->bytes);
     entry->touched_all = true;
     memset(entry->hashes[entry->written ? bank : 0], 0,
            hash_cells(state, entry) * sizeof(uint64_t));
+}
+
+void state_end(struct state *state)
+{
+    ASSERT(!state->readers[0] && !state->readers[1]);
+    int other = (int)((state->version + 1) & 1);
+    mem_free(state->bank[other]);
+    state->bank[other] = NULL;
+    state->previous = state->begun = false;
 }
 
 uint64_t state_bytes(const struct state *state)

@@ -74,11 +74,14 @@ void state_deinit(struct state *state);
 // Before state_layout. A second entry of that name is SL_EEXIST. Returns its index.
 int state_add(struct state *state, const char *name, enum dtype dtype, const struct dims *dims,
               enum state_write write, struct err *err);
-// Gives every entry its place. hash_bytes: grain of the checksum cells, 0 = 1 MiB.
+// Gives every entry its place; values are undefined before state_load, which touches the memory.
+// hash_bytes: grain of the checksum cells, 0 = 1 MiB.
 int state_layout(struct state *state, uint64_t version, uint32_t hash_bytes, struct err *err);
 struct state_entry *state_find(const struct state *state, const char *name);   // NULL when absent
 // Fills an entry's current version (bytes as the entry says).
 void state_load(struct state *state, struct state_entry *entry, const void *data);
+// There are no more steps, only reads of the current version: the other bank's memory goes.
+void state_end(struct state *state);
 uint64_t state_bytes(const struct state *state);   // one version of everything
 
 // ---- a step

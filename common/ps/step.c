@@ -32,7 +32,7 @@ struct step_item {
     uint8_t *sent;            // a flag a cell
     uint32_t cells, cursor;   // no unsent cell before the cursor
     bool queued, again;
-    bool sparse;        // bytes and cells are those of this step's rows
+    bool sparse;   // bytes and cells are those of this step's rows
     uint32_t rows;
     size_t sent_cap;
     // pull

@@ -39,8 +39,8 @@ uint64_t step_number(const struct step *step);
 // SL_EINVAL: no gradient, or it was pushed before in this step.
 int step_push(struct step *step, uint32_t variable, uint32_t slice, const void *data,
               struct err *err);
-// A sparse gradient: `rows` ascending row indices of the slice as int64, and behind them the values,
-// at message (not NULL, also for no rows). The slice map's rows fit LIMIT_ROWS_BYTES.
+// A sparse gradient: `rows` ascending row indices of the slice as int64, and behind them the
+// values, at message (not NULL, also for no rows). The slice map's rows fit LIMIT_ROWS_BYTES.
 int step_push_rows(struct step *step, uint32_t variable, uint32_t slice, const void *message,
                    uint32_t rows, struct err *err);
 // SL_EUSAGE: gradients that were not pushed, by name.
@@ -70,7 +70,7 @@ struct step_out {
     uint32_t bytes;
     const void *data;
     bool resent, last;
-    bool sparse;                    // PUSH of selected rows, this many
+    bool sparse;   // PUSH of selected rows, this many
     uint32_t rows;
     uint32_t request;               // PULL
     struct message_range *ranges;   // PULL; valid until the next step_take

@@ -18,9 +18,9 @@ struct session;
 // Each returns 0, or negative with err set: the session then fails with it (session_got
 // returns it).
 struct session_ops {
-    // A header with a raw body came. *out_dst = where its body_bytes go (they stay the session's until
-    // on_chunk or on_abandon), or leave it NULL: the bytes are drained, on_chunk still comes. Bytes
-    // arrive before their checksum is known: hand out only memory that nobody reads yet.
+    // A header with a raw body came. *out_dst = where its body_bytes go (they stay the session's
+    // until on_chunk or on_abandon), or leave it NULL: the bytes are drained, on_chunk still comes.
+    // Bytes arrive before their checksum is known: hand out only memory that nobody reads yet.
     int (*place)(void *self, const struct frame *header, void **out_dst, struct err *err);
     // All of the body is at dst (NULL: drained) and still in the cache. sound: its checksum passed.
     int (*on_chunk)(void *self, const struct frame *header, void *dst, bool sound, struct err *err);
@@ -79,8 +79,8 @@ struct session_chunk {
     void *arg;
 };
 
-// Queues a frame with a raw body; frames leave in the order of queueing. SL_EAGAIN when the queue is
-// at its cap (nothing queued, no release; on_room comes); SL_ENOMEM.
+// Queues a frame with a raw body; frames leave in the order of queueing. SL_EAGAIN when the queue
+// is at its cap (nothing queued, no release; on_room comes); SL_ENOMEM.
 int session_send_chunk(struct session *session, const struct session_chunk *chunk);
 // Queues any other frame (encoded now; header.type is taken from the message). May exceed the caps
 // by 1024 frames, so that barriers and FATAL are not stuck; then SL_ELIMIT: close the connection.
