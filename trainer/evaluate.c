@@ -76,14 +76,14 @@ int evaluate_run(struct evaluate *e, const struct work *work, struct err *err)
     if (e->program == NULL || (last != NULL && last->step == work->progress.step))
         return 0;
     struct evaluate_result result = {.step = work->progress.step, .epoch = work->progress.epoch};
-    uint64_t before = clock_now_ns(), bad_before = reader_bad_lines(e->reader);
+    uint64_t before = clock_now_ns();
     int rc = clear_states(e, err);
     if (rc == 0)
         rc = run_all(e, &result, err);
     if (rc < 0)
         return err_prefix(err, "--test_data");
     result.seconds = (double)(clock_now_ns() - before) * 1e-9;
-    result.bad_lines = reader_bad_lines(e->reader) - (e->count > 0 ? bad_before : 0);
+    result.bad_lines = reader_bad_lines(e->reader);   // found when the data was opened
     e->last_ms = clock_now_ms();
     MEM_GROW(e->results, e->count, e->cap);
     e->results[e->count++] = result;

@@ -156,7 +156,9 @@ def test_bad_lines_left_out_train_as_if_they_were_not_there(cluster, tmp_path, l
         '--bad_lines',
         'skip',
         '--test_data',
-        broken
+        broken,
+        '--eval_every',
+        '1epoch'
     )
     assert got[0] == 0, got[1]
     assert got[2] == want[2]

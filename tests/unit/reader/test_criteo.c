@@ -130,19 +130,74 @@ static void test_bad_lines(void **state)
     }
 }
 
+// A path below the data of the shared folder; skips aloud without it.
+static const char *shared_data(const char *name)
+{
+    static char path[1024];
+    const char *shared = getenv("SLUICE_SHARED");
+    snprintf(path, sizeof path, "%s/data/%s", shared ? shared : SOURCE_ROOT "/../shared", name);
+    if (access(path, R_OK) != 0) {
+        print_message("skipped: no %s; set SLUICE_SHARED\n", path);
+        skip();
+    }
+    return path;
+}
+
+// Real lines of feasign:slot pairs, half of the feasigns above 2^63: those of one slot come out
+// bit for bit, in order, as a plain walk over the text finds them.
+static void test_real_feasigns_keep_their_bits(void **state)
+{
+    (void)state;
+    struct buf text;
+    uint64_t large = 0, seen = 0;
+    char path[1024];
+    snprintf(path, sizeof path, "%s", shared_data("ctr/feed_ctr_demo_10.txt"));
+    buf_init(&text, 0);
+    assert_int_equal(fsutil_read(path, 1 << 20, &text, NULL), 0);
+    struct str_list slots = {0};
+    str_list_split(&slots, "label=1:uint64:1,s29=29,s51=51", ',');
+    struct reader_options options = text_options(1);
+    options.text.slots = &slots;
+    options.text.feasign_first = true;
+    struct reader *reader = open_data(path, &options);
+    assert_int_equal(reader_samples(reader), 10);
+    const char *at_text = buf_text(&text);
+    for (int line = 0; line < 10; line++) {
+        next_batch(reader);
+        size_t counts[2] = {0, 0}, end = strcspn(at_text, "\n");
+        const struct tensor *fed[] = {feed(reader, "s29"), feed(reader, "s51")};
+        for (const char *p = at_text; p < at_text + end;) {
+            char *colon, *after;
+            uint64_t feasign = strtoull(p, &colon, 10);
+            unsigned long slot = strtoul(colon + 1, &after, 10);
+            if (slot == 1)
+                assert_int_equal(tensor_i64(feed(reader, "label"))[0], feasign);
+            for (int i = 0; i < 2; i++) {
+                if (slot != (i ? 51u : 29u))
+                    continue;
+                assert_true((uint64_t)tensor_i64(fed[i])[counts[i]++] == feasign);
+                large += feasign >> 63;
+                seen++;
+            }
+            p = after + strspn(after, " ");
+        }
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(tensor_count(fed[i]), counts[i] ? counts[i] : 1);
+        at_text += end + 1;
+    }
+    assert_true(seen == 90 && large > 20);
+    reader_free(reader);
+    str_list_deinit(&slots);
+    buf_deinit(&text);
+}
+
 // The recorded batches of ctr_dnn_sgd come from the 80 sample lines, in slots of 1001 ids.
 static void test_recorded_batches_are_what_the_sample_gives(void **state)
 {
     (void)state;
     char sample[1024], folder[1024], path[1200];
     snprintf(folder, sizeof folder, "%s", golden("ctr_dnn_sgd/feed"));
-    const char *shared = getenv("SLUICE_SHARED");
-    snprintf(sample, sizeof sample, "%s/data/ctr/criteo_slot_sample.txt",
-             shared ? shared : SOURCE_ROOT "/../shared");
-    if (access(sample, R_OK) != 0) {
-        print_message("skipped: no %s; set SLUICE_SHARED\n", sample);
-        skip();
-    }
+    snprintf(sample, sizeof sample, "%s", shared_data("ctr/criteo_slot_sample.txt"));
     struct str_list slots = {0};
     str_list_split(&slots, "dense_input=dense_feature:float:13,C1..26=1..26,label=click:uint64:1",
                    ',');
@@ -185,6 +240,7 @@ int main(void)
         TEST(test_numbers_and_hashes),
         TEST(test_one_table_of_all_features),
         TEST(test_bad_lines),
+        TEST(test_real_feasigns_keep_their_bits),
         TEST(test_recorded_batches_are_what_the_sample_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
