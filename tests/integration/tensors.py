@@ -98,6 +98,19 @@ def write(path, dtype, dims, values):
         handle.write(struct.pack('<IQIi', 0, 0, 0, len(desc)) + desc + data)
 
 
+def write_sequences(path, dtype, sequences):
+    """One column [rows, 1] with a LoD of one level."""
+    offsets = [0]
+    for sequence in sequences:
+        offsets.append(offsets[-1] + len(sequence))
+    write(path, dtype, [offsets[-1], 1], [v for sequence in sequences for v in sequence])
+    with open(path, 'rb') as handle:
+        raw = handle.read()
+    lod = struct.pack('<%dQ' % len(offsets), *offsets)
+    with open(path, 'wb') as handle:
+        handle.write(struct.pack('<IQQ', 0, 1, len(lod)) + lod + raw[12:])
+
+
 def names(folder):
     """The variable files of a checkpoint folder, nested ones too, without manifest and sums."""
     found = []
