@@ -432,6 +432,80 @@ SL_API sl_var *sl_ctc_greedy_decoder(sl_net *net, sl_var *input, int blank, sl_v
                                      int padding_value, sl_var **out_length);
 SL_API sl_var *sl_glu(sl_net *net, sl_var *input, int dim);   // fluid.nets.glu: a * sigmoid(b)
 
+// ---- recurrent layers over sequences
+// Names of activations: "sigmoid", "tanh", "relu", "identity".
+struct sl_lstm_options {
+    const struct sl_param_attr *param_attr, *bias_attr;
+    bool use_peepholes, is_reverse;
+    const char *gate_activation, *cell_activation, *candidate_activation;
+    const char *proj_activation;   // sl_dynamic_lstmp only, as are the clips
+    double cell_clip, proj_clip;   // 0: none
+    sl_var *h_0, *c_0;             // states before the first step, a row a sequence; NULL: 0
+    enum sl_dtype dtype;
+    const char *name;   // instead of lstm_N
+};
+SL_API struct sl_lstm_options sl_lstm_defaults(void);   // peepholes; sigmoid, tanh, tanh, tanh
+// input [rows, size], a product made before, size 4 times the width -> hidden [rows, width];
+// out_cell (may be NULL) takes the cells, which have no gradient.
+SL_API sl_var *sl_dynamic_lstm(sl_net *net, sl_var *input, int64_t size,
+                               const struct sl_lstm_options *options, sl_var **out_cell);
+// The same with a projection -> [rows, proj_size].
+SL_API sl_var *sl_dynamic_lstmp(sl_net *net, sl_var *input, int64_t size, int64_t proj_size,
+                                const struct sl_lstm_options *options, sl_var **out_cell);
+struct sl_gru_options {
+    const struct sl_param_attr *param_attr, *bias_attr;
+    bool no_bias, is_reverse, origin_mode;
+    const char *gate_activation, *candidate_activation;   // sl_dynamic_gru only
+    sl_var *h_0;   // sl_dynamic_gru only; NULL: 0
+};
+SL_API struct sl_gru_options sl_gru_defaults(void);   // sigmoid, tanh
+// input [rows, 3 size] -> [rows, size].
+SL_API sl_var *sl_dynamic_gru(sl_net *net, sl_var *input, int64_t size,
+                              const struct sl_gru_options *options);
+// One step: input [N, size] and hidden [N, size / 3].
+struct sl_gru_unit {
+    sl_var *hidden, *reset_hidden_prev, *gate;   // NULL after an error
+};
+SL_API struct sl_gru_unit sl_gru_unit(sl_net *net, sl_var *input, sl_var *hidden, int64_t size,
+                                      const struct sl_gru_options *options);
+// One step with its own fc over x and hidden -> the new hidden; out_cell (may be NULL) takes the
+// new cell. options: of that fc.
+SL_API sl_var *sl_lstm_unit(sl_net *net, sl_var *x, sl_var *hidden, sl_var *cell,
+                            double forget_bias, const struct sl_fc_options *options,
+                            sl_var **out_cell);
+
+// ---- structured labels
+// The cost -ln p(label) of chains of tags. input [rows, tags] and label with LoD, or, with length,
+// [N, steps, tags] and [N, steps]. The parameter is [tags + 2, tags].
+SL_API sl_var *sl_linear_chain_crf(sl_net *net, sl_var *input, sl_var *label,
+                                   const struct sl_param_attr *param_attr, sl_var *length);
+// The best chain, or, with label, where it is right. transition: the parameter's name.
+SL_API sl_var *sl_crf_decoding(sl_net *net, sl_var *input, const char *transition, sl_var *label,
+                               sl_var *length);
+// The cost of a class as a path down a binary tree -> [N, 1]. path_table and path_code [N, L]: a
+// tree of one's own, ended by -1.
+struct sl_hsigmoid_options {
+    const struct sl_param_attr *param_attr, *bias_attr;
+    bool no_bias, is_sparse;
+    sl_var *path_table, *path_code;
+};
+SL_API sl_var *sl_hsigmoid(sl_net *net, sl_var *input, sl_var *label, int64_t num_classes,
+                           const struct sl_hsigmoid_options *options);
+// Noise-contrastive estimation -> [N, 1], the mean over the label and num_neg_samples draws.
+enum sl_sampler { SL_SAMPLER_UNIFORM, SL_SAMPLER_LOG_UNIFORM, SL_SAMPLER_CUSTOM };
+struct sl_nce_options {
+    const struct sl_param_attr *param_attr, *bias_attr;
+    bool no_bias, is_sparse;
+    int num_neg_samples;
+    enum sl_sampler sampler;
+    const double *custom_dist;   // SL_SAMPLER_CUSTOM: a probability a class; copied
+    int seed;                    // 0: another one in every step
+    sl_var *sample_weight;       // may be NULL
+};
+SL_API struct sl_nce_options sl_nce_defaults(void);   // 10 samples, uniform
+SL_API sl_var *sl_nce(sl_net *net, sl_var *input, sl_var *label, int64_t num_total_classes,
+                      const struct sl_nce_options *options);
+
 // ---- losses and metrics
 SL_API sl_var *sl_square_error_cost(sl_net *net, sl_var *input,
                                     sl_var *label);   // (input - label)^2

@@ -24,6 +24,7 @@
 #include "common/base/mem.h"
 #include "common/ops/op.h"
 #include "common/passes/grad_list.h"
+#include "common/passes/op_build.h"
 #include "common/passes/recompute.h"
 #include "common/program/program.h"
 
@@ -633,6 +634,8 @@ static void append_grad_op(struct pass *p, struct op_desc *op)
         for (size_t i = 0; i < op->outputs[s].args.count; i++)
             add_grad_var(p, op->outputs[s].args.items[i]);
     block_append_op(p->block, op);
+    // What it adds: selected rows, LoD. Shapes that it cannot infer stay those of the forward pass.
+    op_build_infer(p->block, op, NULL);
 }
 
 static struct op_desc *make_loss_grad(struct pass *p, const struct op_desc *loss_op)
