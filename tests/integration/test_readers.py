@@ -106,6 +106,42 @@ def test_multislot_lines_train_as_recorded(cluster, golden, tmp_path, name):
     tensors.assert_losses(losses, tensors.read_losses(os.path.join(case, 'losses.txt')))
 
 
+@pytest.mark.parametrize('name', ['text_conv', 'text_gru', 'text_lstm'])
+@pytest.mark.parametrize('place', ['first', 'last'])
+def test_token_lines_train_as_recorded(cluster, golden, tmp_path, name, place):
+    case = golden(name)
+    facts, job = c.golden_job(case)
+    feed_dir = os.path.join(case, facts['feed_dir'])
+    lines = []
+    for step in sorted(os.listdir(feed_dir)):
+        words = tensors.read(os.path.join(feed_dir, step, 'words'))
+        labels = tensors.read(os.path.join(feed_dir, step, 'label')).values
+        for i, label in enumerate(labels):
+            ids = [str(v) for v in words.values[words.lod[0][i] : words.lod[0][i + 1]]]
+            ids.insert(0 if place == 'first' else len(ids), str(label))
+            lines.append(' '.join(ids))
+    (tmp_path / 'lines.txt').write_text('\n'.join(lines) + '\n')
+    code, text, losses, _ = local(
+        cluster,
+        tmp_path,
+        'run',
+        *job,
+        '--loss',
+        facts['loss'],
+        '--data',
+        tmp_path / 'lines.txt',
+        '--format',
+        'tokens',
+        '--label',
+        place,
+        '--no-shuffle',
+        '--batch_size',
+        len(lines) // facts['steps']
+    )
+    assert code == 0, text
+    tensors.assert_losses(losses, tensors.read_losses(os.path.join(case, 'losses.txt')))
+
+
 # ---- fit_a_line from lines "13 x1 ... x13 1 y"
 
 MODEL = ['--model', 'fit_a_line', '--learning_rate', '0.01', '--slots', 'x,y']
