@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 
+import pytest
+
 import cluster as c
 import tensors
 
@@ -48,14 +50,16 @@ def load(paddle, case, folder, names):
     return json.loads(lines[0][len('LOADED ') :])
 
 
-def test_paddle_loads_what_two_servers_saved(cluster, golden, paddle, tmp_path):
-    case = golden('digits_adam')
+@pytest.mark.parametrize('name', ['digits_adam', 'word2vec_sparse', 'ctr_dnn_adam'])
+def test_paddle_loads_what_two_servers_saved(cluster, golden, paddle, tmp_path, name):
+    case = golden(name)
     facts, job = c.golden_job(case)
     servers = cluster.servers(2, 2, *job)
     feed = os.path.join(case, facts['dist_run']['feed_dir'], 'trainer_{trainer_id}')
     trainers = [
         cluster.trainer(
-            i, servers, 2, *job, '--feed_dir', feed, '--steps', 4, '--save_dir', tmp_path / 'm'
+            i, servers, 2, *job, '--loss', facts['loss'], '--feed_dir', feed, '--steps', 4,
+            '--save_dir', tmp_path / 'm'
         )
         for i in range(2)
     ]
