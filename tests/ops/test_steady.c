@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ten thousand training steps of a small network (convolution, batch_norm, dropout, Adam) need no
 // more memory than the first few: with fixed shapes nothing is allocated at all, and changing
-// batch sizes, among sizes met before, do not make the process grow.
+// batch sizes, among sizes met before, do not make the process grow. Nor do sparse gradients, whose
+// number of rows is another one at every step.
 
 #include <math.h>
 #include <setjmp.h>
@@ -147,10 +148,102 @@ static void test_ten_thousand_steps_need_no_more_memory_than_the_first(void **st
     end(&t);
 }
 
+// ---- sparse gradients
+
+#define IDS 64
+#define WORDS 500
+#define SPARSE_STEPS 400
+
+static sl_optimizer *make_sparse(int which)
+{
+    struct sl_adam_options lazy = sl_adam_defaults();
+    struct sl_rmsprop_options centered = sl_rmsprop_defaults();
+    lazy.lazy_mode = true;
+    centered.centered = true;
+    switch (which) {
+    case 0:
+        return sl_sgd(0.1);
+    case 1:
+        return sl_momentum(0.1, 0.9, NULL);
+    case 2:
+        return sl_adagrad(0.1, NULL);
+    case 3:
+        return sl_adam(0.01, NULL);
+    case 4:
+        return sl_adam(0.01, &lazy);
+    case 5:
+        return sl_rmsprop(0.01, &centered);
+    default:
+        return sl_lamb(0.01, NULL);
+    }
+}
+
+// Two lookups of a shared table (their gradients are summed) and one of its own.
+static void build_sparse(struct training *t, int which)
+{
+    struct sl_error error = {0};
+    struct sl_embedding_options table = sl_embedding_defaults();
+    struct sl_param_attr shared = sl_param_attr_defaults();
+    t->main = sl_program_new();
+    t->startup = sl_program_new();
+    sl_net *net = sl_net_new(t->main, t->startup);
+    table.is_sparse = true;
+    shared.name = "shared";
+    sl_var *a = sl_data(net, "img", SL_INT64, SL_SHAPE(1));
+    sl_var *b = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    sl_var *c = sl_embedding(net, a, WORDS, 8, &table);
+    table.param_attr = &shared;
+    sl_var *parts[] = {sl_embedding(net, a, WORDS, 8, &table),
+                       sl_embedding(net, b, WORDS, 8, &table), c};
+    sl_var *loss = sl_mean(net, sl_fc(net, sl_concat(net, parts, 3, 1), 3, NULL));
+    sl_minimize(net, make_sparse(which), loss);
+    if (sl_net_error(net, &error) < 0)
+        fail_msg("%s", error.text);
+    t->loss = mem_must_strdup(sl_var_name(loss));
+    sl_net_free(net);
+}
+
+// The first step names the most rows; later ones few or many, each several times.
+static void feed_words(struct variable *var, int i, int from)
+{
+    struct dims dims = {.rank = 2, .d = {IDS, 1}};
+    assert_int_equal(tensor_resize(variable_tensor(var), DTYPE_INT64, &dims), 0);
+    for (int k = 0; k < IDS; k++)
+        tensor_i64(&var->tensor)[k] =
+            (from + (i == 0 ? IDS - 1 - k : (k * 7 + i * 11) % (1 + i % IDS))) % WORDS;
+}
+
+static void test_sparse_steps_allocate_nothing(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 7; which++) {
+        struct training t = {0};
+        struct err err = {0};
+        unsigned long before = 0;
+        variable_init(&t.img);
+        variable_init(&t.label);
+        build_sparse(&t, which);
+        t.scope = scope_new();
+        t.exe = executor_new(t.scope, NULL, 0);
+        if (executor_run(t.exe, t.startup, NULL, 0, NULL, 0, &err) < 0)
+            fail_msg("%s", err.text);
+        for (int i = 0; i < SPARSE_STEPS; i++) {
+            feed_words(&t.img, i, 0);
+            feed_words(&t.label, i, IDS);
+            if (i == 3)
+                before = mem_allocation_count();
+            assert_true(isfinite(step(&t)));
+        }
+        assert_int_equal(mem_allocation_count(), before);
+        end(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ten_thousand_steps_need_no_more_memory_than_the_first),
+        cmocka_unit_test(test_sparse_steps_allocate_nothing),
     };
     return cmocka_run_group_tests_name("steady", tests, NULL, NULL);
 }

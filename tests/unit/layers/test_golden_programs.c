@@ -121,6 +121,36 @@ static sl_var *dropout_upscale(sl_net *net)
     return with_dropout(net, "upscale_in_train");
 }
 
+static sl_var *words(sl_net *net, bool sparse)
+{
+    static const char *const names[] = {"firstw", "secondw", "thirdw", "fourthw", "nextw"};
+    struct sl_fc_options sigmoid = sl_fc_defaults(), softmax = sl_fc_defaults();
+    struct sl_embedding_options table = sl_embedding_defaults();
+    struct sl_param_attr shared = sl_param_attr_defaults();
+    sl_var *word[5], *embedded[4];
+    sigmoid.act = "sigmoid";
+    softmax.act = "softmax";
+    shared.name = "shared_w";
+    table.is_sparse = sparse;
+    table.param_attr = &shared;
+    for (int i = 0; i < 5; i++)
+        word[i] = sl_data(net, names[i], SL_INT64, SL_SHAPE(1));
+    for (int i = 0; i < 4; i++)
+        embedded[i] = sl_embedding(net, word[i], 200, 16, &table);
+    sl_var *hidden = sl_fc(net, sl_concat(net, embedded, 4, 1), 32, &sigmoid);
+    return sl_mean(net, sl_cross_entropy(net, sl_fc(net, hidden, 200, &softmax), word[4]));
+}
+
+static sl_var *word2vec(sl_net *net)
+{
+    return words(net, false);
+}
+
+static sl_var *word2vec_sparse(sl_net *net)
+{
+    return words(net, true);
+}
+
 // Parameters only.
 static sl_var *initializers(sl_net *net, uint32_t seed)
 {
@@ -236,6 +266,14 @@ static sl_optimizer *ftrl(double l1, double l2, double power)
     return sl_ftrl(0.1, &o);
 }
 
+static sl_optimizer *lazy_only(void)
+{
+    struct sl_adam_options o = sl_adam_defaults();
+    o.lazy_mode = true;
+    return sl_adam(0.01, &o);
+}
+
+OPTIMIZER(with_lazy_only, lazy_only())
 OPTIMIZER(with_slow_momentum, sl_momentum(0.02, 0.9, NULL))
 OPTIMIZER(with_sgd, sl_sgd(0.1))
 OPTIMIZER(with_momentum, sl_momentum(0.05, 0.9, NULL))
@@ -321,6 +359,7 @@ static sl_optimizer *clipped(sl_optimizer *optimizer, struct sl_clip clip)
 OPTIMIZER(reg_l1, regularized(sl_sgd(0.1), sl_l1_decay(0.01)))
 OPTIMIZER(reg_l2, regularized(sl_momentum(0.05, 0.9, NULL), sl_l2_decay(0.05)))
 OPTIMIZER(reg_own, regularized(sl_sgd(0.1), sl_l2_decay(0.02)))
+OPTIMIZER(reg_l2_sgd, regularized(sl_sgd(0.1), sl_l2_decay(0.01)))
 OPTIMIZER(clip_value, clipped(sl_sgd(0.1), sl_clip_by_value(0.01, -0.02)))
 OPTIMIZER(clip_norm, clipped(sl_sgd(0.1), sl_clip_by_norm(0.1)))
 OPTIMIZER(clip_global, clipped(sl_sgd(0.1), sl_clip_by_global_norm(0.1)))
@@ -372,6 +411,14 @@ static const struct row rows[] = {
     {"lenet_digits_bn", lenet_normalized, with_slow_momentum},
     {"dropout_downgrade_in_infer", dropout_downgrade, with_sgd},
     {"dropout_upscale_in_train", dropout_upscale, with_sgd},
+    {"word2vec", word2vec, with_sgd},
+    {"word2vec_sparse", word2vec_sparse, with_sgd},
+    {"word2vec_sparse_adagrad", word2vec_sparse, with_adagrad},
+    {"word2vec_sparse_adam", word2vec_sparse, with_adam},
+    {"word2vec_sparse_adam_lazy", word2vec_sparse, with_lazy_only},
+    {"word2vec_sparse_l2decay", word2vec_sparse, reg_l2_sgd},
+    {"word2vec_sparse_momentum", word2vec_sparse, with_momentum},
+    {"word2vec_sparse_rmsprop", word2vec_sparse, with_rmsprop},
     {"initializers_1", initializers_1, NULL},
     {"initializers_90", initializers_90, NULL},
     {"initializers_2020", initializers_2020, NULL},
