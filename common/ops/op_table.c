@@ -73,6 +73,7 @@
     X(op_binary_loss_teacher)                                                                      \
     X(op_binary_loss_teacher_grad)                                                                 \
     X(op_cast)                                                                                     \
+    X(op_chunk_eval)                                                                               \
     X(op_clip)                                                                                     \
     X(op_clip_grad)                                                                                \
     X(op_clip_norm)                                                                                \
@@ -128,6 +129,7 @@
     X(op_dpsgd)                                                                                    \
     X(op_dropout)                                                                                  \
     X(op_dropout_grad)                                                                             \
+    X(op_edit_distance)                                                                            \
     X(op_elementwise_add)                                                                          \
     X(op_elementwise_add_grad)                                                                     \
     X(op_elementwise_div)                                                                          \
@@ -180,6 +182,8 @@
     X(op_gru_unit_grad)                                                                            \
     X(op_hsigmoid)                                                                                 \
     X(op_hsigmoid_grad)                                                                            \
+    X(op_im2sequence)                                                                              \
+    X(op_im2sequence_grad)                                                                         \
     X(op_increment)                                                                                \
     X(op_inspect_is_empty)                                                                         \
     X(op_inspect_isfinite)                                                                         \
@@ -197,6 +201,8 @@
     X(op_lars)                                                                                     \
     X(op_layer_norm)                                                                               \
     X(op_layer_norm_grad)                                                                          \
+    X(op_lod_reset)                                                                                \
+    X(op_lod_reset_grad)                                                                           \
     X(op_lookup_table)                                                                             \
     X(op_lookup_table_grad)                                                                        \
     X(op_lookup_table_v2)                                                                          \
@@ -331,6 +337,8 @@
     X(op_reverse)                                                                                  \
     X(op_reverse_flip)                                                                             \
     X(op_rmsprop)                                                                                  \
+    X(op_row_conv)                                                                                 \
+    X(op_row_conv_grad)                                                                            \
     X(op_rows_fake_init)                                                                           \
     X(op_rows_merge)                                                                               \
     X(op_rows_split)                                                                               \
@@ -341,8 +349,33 @@
     X(op_select_where)                                                                             \
     X(op_select_where_grad)                                                                        \
     X(op_select_where_index)                                                                       \
+    X(op_sequence_conv)                                                                            \
+    X(op_sequence_conv_grad)                                                                       \
+    X(op_sequence_expand)                                                                          \
+    X(op_sequence_expand_as)                                                                       \
+    X(op_sequence_expand_as_grad)                                                                  \
+    X(op_sequence_expand_grad)                                                                     \
+    X(op_sequence_move_concat)                                                                     \
+    X(op_sequence_move_concat_grad)                                                                \
+    X(op_sequence_move_reshape)                                                                    \
+    X(op_sequence_move_reshape_grad)                                                               \
+    X(op_sequence_move_reverse)                                                                    \
+    X(op_sequence_move_slice)                                                                      \
+    X(op_sequence_move_slice_grad)                                                                 \
+    X(op_sequence_pad)                                                                             \
+    X(op_sequence_pad_grad)                                                                        \
+    X(op_sequence_pad_mask)                                                                        \
+    X(op_sequence_pad_unpad)                                                                       \
+    X(op_sequence_pad_unpad_grad)                                                                  \
     X(op_sequence_pool)                                                                            \
     X(op_sequence_pool_grad)                                                                       \
+    X(op_sequence_scatter)                                                                         \
+    X(op_sequence_scatter_grad)                                                                    \
+    X(op_sequence_softmax)                                                                         \
+    X(op_sequence_softmax_grad)                                                                    \
+    X(op_sequence_tokens_ctc_align)                                                                \
+    X(op_sequence_tokens_enumerate)                                                                \
+    X(op_sequence_tokens_erase)                                                                    \
     X(op_sgd)                                                                                      \
     X(op_slice)                                                                                    \
     X(op_slice_grad)                                                                               \

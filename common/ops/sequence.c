@@ -14,6 +14,15 @@ int sequence_read(const struct op_ctx *ctx, const char *slot, const struct tenso
     return sequence_read_level(ctx, slot, t, -1, out);
 }
 
+int sequence_read_only(const struct op_ctx *ctx, const char *slot, const struct tensor *t,
+                       struct sequences *out)
+{
+    if (t->lod_levels > 1)
+        return err_set(ctx->err, SL_EMISMATCH, "%s has %d LoD levels; this op takes one", slot,
+                       t->lod_levels);
+    return sequence_read(ctx, slot, t, out);
+}
+
 int sequence_read_level(const struct op_ctx *ctx, const char *slot, const struct tensor *t,
                         int level, struct sequences *out)
 {
@@ -62,15 +71,14 @@ int sequence_take_lod(const struct op_ctx *ctx, struct tensor *out, const struct
     return rc < 0 ? err_set(ctx->err, rc, "LoD of an output: %s", err_name(rc)) : 0;
 }
 
-uint64_t *sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int level,
-                         size_t count)
+int sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int level,
+                   size_t count, uint64_t **out_offsets)
 {
     int rc = tensor_reserve_lod(out, levels, level, count);
-    if (rc < 0) {
-        err_set(ctx->err, rc, "LoD of an output: %zu offsets: %s", count, err_name(rc));
-        return NULL;
-    }
-    return out->lod[level].offsets;
+    if (rc < 0)
+        return err_set(ctx->err, rc, "LoD of an output: %zu offsets: %s", count, err_name(rc));
+    *out_offsets = out->lod[level].offsets;
+    return 0;
 }
 
 int sequence_check_level(const struct op_shape *shape, int s, int least)

@@ -23,6 +23,9 @@ static inline int64_t sequence_length(const struct sequences *s, size_t k)
 // in the error.
 int sequence_read(const struct op_ctx *ctx, const char *slot, const struct tensor *t,
                   struct sequences *out);
+// The same for ops that take one level only: SL_EMISMATCH when there are more.
+int sequence_read_only(const struct op_ctx *ctx, const char *slot, const struct tensor *t,
+                       struct sequences *out);
 // Level `level` (-1: the last); what it counts are sequences of the next level or rows.
 int sequence_read_level(const struct op_ctx *ctx, const char *slot, const struct tensor *t,
                         int level, struct sequences *out);
@@ -38,10 +41,10 @@ int sequence_size(const struct op_ctx *ctx, struct tensor *out, const struct ten
 // out's LoD becomes the first `levels` levels of from.
 int sequence_take_lod(const struct op_ctx *ctx, struct tensor *out, const struct tensor *from,
                       int levels);
-// The memory of an output's LoD of `levels` levels, level `level` of which gets room for `count`
-// offsets, for the kernel to fill: the other levels stay. NULL when there is no memory (err set).
-uint64_t *sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int level,
-                         size_t count);
+// out's LoD gets `levels` levels, and level `level` room for `count` offsets, for the kernel to write
+// to out_offsets; the other levels stay.
+int sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int level,
+                   size_t count, uint64_t **out_offsets);
 
 // For infer_shape, while a program is built: SL_EMISMATCH when input s has fewer LoD levels than
 // `least`, as Fluid checks it.
