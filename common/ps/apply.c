@@ -378,6 +378,9 @@ static struct variable *bind_window_other(void *self, const char *name, bool wri
         mem_free(key);
         return &view->var;
     }
+    struct variable *made = !write && !written ? map_get(&apply->temporaries, name) : NULL;
+    if (made)   // by another block: the learning rate, also where a slice has one element too
+        return made;
     char *key = mem_must_printf("temporary %s", name);
     struct apply_view *view = map_get(&window->by_name, key);
     if (!view) {

@@ -223,3 +223,16 @@ def test_three_trainers_divide_every_batch(cluster, data, tmp_path):
     )
     assert code == 0, text
     tensors.assert_close(str(tmp_path / 'three' / 'step_6'), str(tmp_path / 'one' / 'step_6'))
+
+
+def test_a_schedule_moves_a_bias_of_one_element(cluster, golden, tmp_path):
+    """fit_a_line's bias has the shape of a learning rate."""
+    case = golden('fit_a_line_synthetic')
+    model = ['--model', 'fit_a_line', '--lr_schedule', 'exponential', '--decay_steps', 2]
+    data = ['--feed_dir', os.path.join(case, 'feed'), '--steps', 6, '--save_dir']
+    code, text = cluster.run('trainer', '--role', 'local', *model, *data, tmp_path / 'alone')
+    assert code == 0, text
+    servers = cluster.servers(2, 1, *model, '--init', 'whole')
+    cluster.finish([cluster.trainer(0, servers, 1, *model, *data, tmp_path / 'saved')] + servers)
+    alone, saved = (str(tmp_path / name / 'step_6') for name in ('alone', 'saved'))
+    assert tensors.same_folder(alone, saved) == []
