@@ -63,6 +63,16 @@ static inline void ps_job_param(struct slice_map *map, const char *name, int64_t
     mem_free(grad_name);
 }
 
+// The same, as a table: its gradient travels as rows, and trainers look it up.
+static inline void ps_job_table(struct slice_map *map, const char *name, int64_t rows,
+                                int64_t columns, int pieces)
+{
+    size_t first = map->vars_count;
+    ps_job_param(map, name, rows, columns, pieces);
+    for (size_t v = first; v < map->vars_count; v++)
+        map->vars[v]->sparse = true;
+}
+
 static inline void ps_job_begin(struct slice_map *map, int servers, int trainers)
 {
     slice_map_init(map);
@@ -85,8 +95,8 @@ static inline void ps_job_finish(struct slice_map *map)
     }
 }
 
-static inline void ps_job_var(struct program *program, const char *name, const struct dims *dims,
-                              bool persistable)
+static inline struct var_desc *ps_job_var(struct program *program, const char *name,
+                                          const struct dims *dims, bool persistable)
 {
     struct var_desc *var = var_desc_new(name);
     var->has_tensor = true;
@@ -96,6 +106,7 @@ static inline void ps_job_var(struct program *program, const char *name, const s
     var->has_persistable = true;
     var->persistable = persistable;
     block_add_var(program_block(program, 0), var);
+    return var;
 }
 
 // The program of a server: sum, scale 1/N, sgd a slice.
@@ -117,13 +128,14 @@ static inline struct program *ps_job_program(const struct slice_map *map, int se
             const struct slice_var *param = slice_map_find(map, var->param);
             struct dims dims = shard_slice_dims(var, slice);
             ps_job_var(program, param->slices[s].name, &dims, true);
-            ps_job_var(program, slice->name, &dims, true);
+            enum var_kind kind = var->sparse ? VAR_SELECTED_ROWS : VAR_LOD_TENSOR;
+            ps_job_var(program, slice->name, &dims, true)->kind = kind;
             struct block *block = program_append_block(program, 0);
             struct op_desc *sum = op_desc_new("sum"), *scale = op_desc_new("scale"),
                            *sgd = op_desc_new("sgd");
             for (int t = 0; t < map->trainers; t++) {
                 char *name = mem_must_printf("%s.trainer_%d", slice->name, t);
-                ps_job_var(program, name, &dims, false);
+                ps_job_var(program, name, &dims, false)->kind = kind;
                 op_desc_add_input(sum, "X", name);
                 op_desc_add_input(serv, "X", name);
                 mem_free(name);

@@ -73,7 +73,7 @@ static inline enum proxy_fault proxy_judge(struct proxy_pipe *pipe, const uint8_
     if (head[6] <= FRAME_PROGRESS || rng_next_u64(&pipe->rng) % (uint64_t)proxy->one_in)
         return PROXY_FAULTS;
     enum proxy_fault fault = (enum proxy_fault)(rng_next_u64(&pipe->rng) % PROXY_FAULTS);
-    bool raw = head[6] == FRAME_PUSH || head[6] == FRAME_DATA;
+    bool raw = frame_type_is_raw((enum frame_type)head[6]);
     if ((fault == PROXY_FLIP && (!raw || !body)) || atomic_fetch_sub(&proxy->left[fault], 1) <= 0)
         return PROXY_FAULTS;
     atomic_fetch_add(&proxy->made[fault], 1);

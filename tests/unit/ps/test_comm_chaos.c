@@ -21,6 +21,8 @@ static void start(struct table *t, uint64_t seed, int one_in)
     ps_job_begin(&t->job.map, 2, 2);
     ps_job_param(&t->job.map, "w", 1500, 300, 2);
     ps_job_param(&t->job.map, "b", 300, 0, 1);
+    ps_job_table(&t->job.map, "table", 60000, 10, 2);
+    ps_job_table(&t->job.map, "small", 30, 3, 2);
     ps_job_finish(&t->job.map);
     for (int s = 0; s < 2; s++) {
         assert_int_equal(ps_job_start(&t->job, s, NULL, 1000, 1), 0);

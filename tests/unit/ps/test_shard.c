@@ -80,6 +80,69 @@ static void test_shard_judges_chunks(void **unused)
     fixture_deinit(&f);
 }
 
+static void test_shard_judges_chunks_of_rows(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    fixture_table_init(&f, 2);
+    int trainer;
+    const struct shard_slice *g = shard_grad_by_name(&f.shards[0], "t@GRAD.block0", &trainer);
+    assert_true(g->sparse && g->rows_bytes == 6 * 16);
+    const struct {
+        uint32_t rows;
+        uint64_t offset, bytes;
+        int rc;
+    } table[] = {
+        {0, 0, 0, 0},
+        {0, 0, 1, SL_EINVAL},
+        {0, 16, 0, SL_EINVAL},
+        {6, 0, 96, 0},
+        {6, 32, 16, 0},
+        {6, 80, 16, 0},
+        {6, 80, 32, SL_EINVAL},
+        {6, 8, 16, SL_EINVAL},
+        {6, 0, 24, SL_EINVAL},
+        {6, 0, 0, SL_EINVAL},
+        {7, 0, 16, SL_EINVAL},
+        {UINT32_MAX, 0, 16, SL_EINVAL},
+        {1, UINT64_MAX - 15, 16, SL_EINVAL},
+        {1, 16, 16, SL_EINVAL},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct err err = {0};
+        assert_int_equal(
+            shard_check_rows(&f.shards[0], g, table[i].rows, table[i].offset, table[i].bytes, &err),
+            table[i].rc);
+    }
+    assert_false(shard_grad_by_name(&f.shards[0], "b@GRAD", &trainer)->sparse);
+    assert_false(shard_by_name(&f.shards[0], "t.block0")->sparse);
+    assert_int_equal(shard_row_bytes(f.map.vars[0]), 4);   // b [3]
+    fixture_deinit(&f);
+}
+
+static void test_shard_refuses_rows_above_the_limit(void **unused)
+{
+    (void)unused;
+    struct slice_map map;
+    struct shard shard;
+    struct err err = {0};
+    slice_map_init(&map);
+    map.servers = map.trainers = 1;
+    struct slice_var *v = fixture_var(&map, "g", SLICE_GRAD, "t", 1 << 20, 1 << 9);
+    v->sparse = true;
+    slice_var_add(v, 0, 0, 1 << 20, "g");
+    assert_int_equal(slice_map_finish(&map, &err), 0);
+    assert_int_equal(shard_init(&shard, &map, 0, &err), 0);
+    const struct shard_slice *g = shard.grads[0];
+    uint32_t most = (uint32_t)(LIMIT_ROWS_BYTES / (8 + (4 << 9)));
+    assert_true(g->rows_bytes == LIMIT_ROWS_BYTES);
+    assert_int_equal(shard_check_rows(&shard, g, most, 0, shard.cell_bytes, &err), 0);
+    assert_int_equal(shard_check_rows(&shard, g, most + 1, 0, shard.cell_bytes, &err), SL_EINVAL);
+    assert_non_null(strstr(err.text, "at most 1073741824 may come"));
+    shard_deinit(&shard);
+    slice_map_deinit(&map);
+}
+
 static void test_shard_refuses_unknown_server(void **unused)
 {
     (void)unused;
@@ -98,6 +161,8 @@ int main(void)
         cmocka_unit_test(test_shard_finds_by_index_and_name),
         cmocka_unit_test(test_shard_reads_trainer_suffix),
         cmocka_unit_test(test_shard_judges_chunks),
+        cmocka_unit_test(test_shard_judges_chunks_of_rows),
+        cmocka_unit_test(test_shard_refuses_rows_above_the_limit),
         cmocka_unit_test(test_shard_refuses_unknown_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

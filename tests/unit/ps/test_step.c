@@ -267,6 +267,119 @@ static void test_step_combines_partials_alike_in_any_order(void **unused)
     table_deinit(&t);
 }
 
+// Rows of the fixture's table: 16 bytes each, frames of two.
+struct rows_table {
+    struct fixture f;
+    struct step *step;
+    uint32_t tg, bg, t;
+    uint8_t message[2][160];
+    float bias[3];
+};
+
+static void rows_init(struct rows_table *t)
+{
+    memset(t, 0, sizeof *t);
+    fixture_table_init(&t->f, 2);
+    struct step_options options = {
+        .map = &t->f.map, .cell_bytes = FIXTURE_CELL, .frame_bytes = 2 * FIXTURE_CELL, .step = 3};
+    t->step = step_new(&options);
+    for (uint32_t v = 0; v < t->f.map.vars_count; v++) {
+        const char *name = t->f.map.vars[v]->name;
+        t->tg = strcmp(name, "t@GRAD") == 0 ? v : t->tg;
+        t->bg = strcmp(name, "b@GRAD") == 0 ? v : t->bg;
+        t->t = strcmp(name, "t") == 0 ? v : t->t;
+    }
+    step_connected(t->step, 0, false);
+    step_connected(t->step, 1, false);
+}
+
+static const char *rows_drain(struct rows_table *t, int server)
+{
+    static char text[256];
+    size_t used = 0;
+    struct step_out out;
+    text[0] = '\0';
+    while (step_take(t->step, server, &out) && out.what == STEP_PUSH && used + 40 < sizeof text) {
+        assert_true(out.sparse == (out.variable == t->tg));
+        assert_true(!out.sparse || out.data == t->message[server] + out.offset);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%u:%u@%u+%u%s ",
+                                 out.resent ? "r" : "", out.sparse, out.rows, (unsigned)out.offset,
+                                 out.bytes, out.last ? "." : "");
+    }
+    return text;
+}
+
+static void test_step_sends_rows(void **unused)
+{
+    (void)unused;
+    struct rows_table t;
+    rows_init(&t);
+    struct err err = {0};
+    assert_int_equal(step_push(t.step, t.tg, 0, t.message[0], &err), SL_EINVAL);
+    assert_int_equal(step_push_rows(t.step, t.bg, 0, t.bias, 1, &err), SL_EINVAL);
+    assert_int_equal(step_push_rows(t.step, t.t, 0, t.bias, 1, &err), SL_EINVAL);
+    assert_int_equal(step_push_rows(t.step, t.tg, 0, t.message[0], 5, &err), 0);
+    assert_int_equal(step_push_rows(t.step, t.tg, 0, t.message[0], 5, &err), SL_EINVAL);
+    assert_string_equal(rows_drain(&t, 0), "1:5@0+32 1:5@32+32 1:5@64+16. ");
+    assert_int_equal(step_send_barrier(t.step, &err), SL_EUSAGE);
+    assert_non_null(strstr(err.text, "(b@GRAD, t@GRAD.block1)"));
+    assert_int_equal(step_push_rows(t.step, t.tg, 1, t.message[1], 0, &err), 0);
+    assert_string_equal(rows_drain(&t, 1), "1:0@0+0. ");
+    assert_int_equal(step_push(t.step, t.bg, 0, t.bias, &err), 0);
+    assert_int_equal(step_version(t.step), 3);
+    assert_int_equal(step_send_barrier(t.step, &err), 0);
+    assert_int_equal(step_version(t.step), 4);
+    assert_int_equal(step_committed(t.step, 0, 4, &err), 0);
+    assert_int_equal(step_committed(t.step, 1, 4, &err), 0);
+    assert_true(step_is_done(t.step));
+    step_finish(t.step);
+    // The next step has other numbers.
+    assert_int_equal(step_push_rows(t.step, t.tg, 0, t.message[0], 1, &err), 0);
+    assert_int_equal(step_push_rows(t.step, t.tg, 1, t.message[1], 4, &err), 0);
+    struct step_out out;
+    assert_true(step_take(t.step, 0, &out) && out.what == STEP_PUSH && out.rows == 1 && out.last);
+    assert_string_equal(rows_drain(&t, 1), "1:4@0+32 1:4@32+32. ");
+    step_free(t.step);
+    fixture_deinit(&t.f);
+}
+
+static void test_step_sends_missing_rows_again(void **unused)
+{
+    (void)unused;
+    struct rows_table t;
+    rows_init(&t);
+    struct err err = {0};
+    struct message_range all = {t.tg, 0, 0, 96}, part = {t.tg, 0, 32, 32};
+    // Of rows that are not pushed yet a server may ask what it likes.
+    assert_int_equal(step_missing(t.step, 0, 3, &all, 1, true, &err), 0);
+    assert_int_equal(step_push_rows(t.step, t.tg, 0, t.message[0], 4, &err), 0);
+    assert_string_equal(rows_drain(&t, 0), "1:4@0+32 1:4@32+32. ");
+    assert_int_equal(step_missing(t.step, 0, 3, &all, 1, true, &err), 0);
+    assert_string_equal(rows_drain(&t, 0), "r1:4@0+32 r1:4@32+32. ");
+    assert_int_equal(step_missing(t.step, 0, 3, &part, 1, true, &err), 0);
+    assert_string_equal(rows_drain(&t, 0), "r1:4@32+32. ");
+    part.offset = 64;   // beyond its four rows
+    assert_int_equal(step_missing(t.step, 0, 3, &part, 1, true, &err), SL_EFORMAT);
+    part.offset = 8;
+    assert_int_equal(step_missing(t.step, 0, 3, &part, 1, true, &err), SL_EFORMAT);
+    part.offset = 0;
+    assert_int_equal(step_missing(t.step, 1, 3, &part, 1, true, &err), SL_EFORMAT);
+    // No rows: a range of one byte asks for the empty chunk.
+    struct message_range one = {t.tg, 1, 0, 1};
+    assert_int_equal(step_push_rows(t.step, t.tg, 1, t.message[1], 0, &err), 0);
+    assert_string_equal(rows_drain(&t, 1), "1:0@0+0. ");
+    assert_int_equal(step_missing(t.step, 1, 3, &one, 1, true, &err), 0);
+    assert_string_equal(rows_drain(&t, 1), "r1:0@0+0. ");
+    // A server that came back complete has what it does not name.
+    step_disconnected(t.step, 0);
+    step_connected(t.step, 0, true);
+    assert_string_equal(rows_drain(&t, 0), "");
+    assert_int_equal(step_missing(t.step, 0, 3, NULL, 0, true, &err), 0);
+    assert_string_equal(rows_drain(&t, 0), "");
+    step_free(t.step);
+    fixture_deinit(&t.f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +389,8 @@ int main(void)
         cmocka_unit_test(test_step_back_at_a_server_that_committed_meanwhile),
         cmocka_unit_test(test_step_lost_before_anything_was_sent),
         cmocka_unit_test(test_step_combines_partials_alike_in_any_order),
+        cmocka_unit_test(test_step_sends_rows),
+        cmocka_unit_test(test_step_sends_missing_rows_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
