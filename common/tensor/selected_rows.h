@@ -18,7 +18,7 @@ void selected_rows_init(struct selected_rows *sr);
 void selected_rows_deinit(struct selected_rows *sr);
 // Room for count indices; contents undefined. SL_ENOMEM.
 int selected_rows_resize(struct selected_rows *sr, size_t count);
-// sr becomes count rows of a tall tensor whose shape is `tall` (of which the first dimension does not
+// sr becomes count rows of a tall tensor whose shape is `tall` (its first dimension does not
 // count); rows and values are undefined. Room grows by half at least, so a number of rows that
 // changes from step to step soon needs no memory. SL_EINVAL when tall has no dimension, SL_ELIMIT,
 // SL_ENOMEM.
