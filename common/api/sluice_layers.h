@@ -77,6 +77,9 @@ SL_API sl_var *sl_data_lod(sl_net *net, const char *name, enum sl_dtype dtype,
                            struct sl_shape shape, int lod_level);
 // input [N, ...] -> [N, size]: input x weights [width, size] + bias [size], then act.
 SL_API sl_var *sl_fc(sl_net *net, sl_var *input, int64_t size, const struct sl_fc_options *options);
+// The same of several inputs, each with weights of its own; their products are added.
+SL_API sl_var *sl_fc_many(sl_net *net, sl_var *const *inputs, size_t count, int64_t size,
+                          const struct sl_fc_options *options);
 // ids [..., 1] (int64) -> rows of a table [rows, width].
 #define SL_NO_PADDING INT64_MIN
 struct sl_embedding_options {
@@ -136,6 +139,13 @@ SL_API sl_var *sl_increment(sl_net *net, sl_var *x, double value);      // in pl
 #define X(name) SL_API sl_var *sl_##name(sl_net *net, sl_var *x, sl_var *y, int axis);
 SL_ELEMENTWISE(X)
 #undef X
+// sl_var_add(net, x, y), ...: what Python's x + y, x - y, x * y, x / y append: results tmp_N, y cast to
+// x's type and aligned at the batch. sl_var_scale: x * scale + bias with numbers.
+#define SL_OPERATORS(X) X(add) X(sub) X(mul) X(div)
+#define X(name) SL_API sl_var *sl_var_##name(sl_net *net, sl_var *x, sl_var *y);
+SL_OPERATORS(X)
+#undef X
+SL_API sl_var *sl_var_scale(sl_net *net, sl_var *x, double scale, double bias);
 // sl_less_than(net, x, y), ...: bool.
 #define SL_COMPARISONS(X)                                                                          \
     X(less_than) X(less_equal) X(greater_than) X(greater_equal) X(equal) X(not_equal)             \
@@ -541,6 +551,20 @@ SL_API sl_var *sl_margin_rank_loss(sl_net *net, sl_var *label, sl_var *left, sl_
                                    double margin);   // 0.1
 SL_API sl_var *sl_accuracy(sl_net *net, sl_var *input, sl_var *label,
                            int k);   // top-k accuracy -> [1]
+// The area under the ROC curve of probabilities [N, 1] or [N, 2] (the last column counts): over all
+// batches since the states were 0, and over the last slide_steps batches (0: the same as all).
+struct sl_auc_options {
+    const char *curve;   // "ROC"
+    int64_t num_thresholds;
+    int slide_steps;
+};
+struct sl_auc {
+    sl_var *auc, *batch_auc;   // float64 [1]; NULL after an error
+    sl_var *states[4];         // persistable counts: batch positives, negatives; all positives, negatives
+};
+SL_API struct sl_auc_options sl_auc_defaults(void);   // ROC, 4095, 1
+SL_API struct sl_auc sl_auc(sl_net *net, sl_var *input, sl_var *label,
+                            const struct sl_auc_options *options);
 
 #ifdef __cplusplus
 }

@@ -201,25 +201,3 @@ sl_var *sl_margin_rank_loss(sl_net *net, sl_var *label, sl_var *left, sl_var *ri
 }
 
 // ---- metrics
-
-sl_var *sl_accuracy(sl_net *net, sl_var *input, sl_var *label, int k)
-{
-    if (!layers_ok(net, "accuracy", (const sl_var *const[]){input, label}, 2))
-        return NULL;
-    char *name = unique_name_next(&net->names, "accuracy");
-    sl_var *indices, *values = sl_topk(net, input, k, &indices);
-    sl_var *out =
-        values == NULL
-            ? NULL
-            : layer_op_append(net,
-                              &(struct layer_op){
-                                  .layer = "accuracy",
-                                  .name = name,
-                                  .in = {{"Out", values}, {"Indices", indices}, {"Label", label}},
-                                  .out = {{"Accuracy", DTYPE_FP32},
-                                          {"Correct", DTYPE_INT32},
-                                          {"Total", DTYPE_INT32}}},
-                              NULL);
-    mem_free(name);
-    return out;
-}

@@ -3,6 +3,8 @@
 
 #include "common/layers/layer_op.h"
 #include "common/layers/layers.h"
+#include "common/passes/expr.h"
+#include "common/program/op_desc.h"
 #include "common/program/var_desc.h"
 
 // ---- element by element
@@ -24,6 +26,38 @@ static sl_var *elementwise(sl_net *net, const char *type, sl_var *x, sl_var *y, 
     }
 SL_ELEMENTWISE(LAYER)
 #undef LAYER
+
+// ---- what Python's operators do with variables
+
+static sl_var *of_operator(sl_net *net, const char *type, sl_var *x, sl_var *y)
+{
+    struct err err = {0};
+    if (!layers_ok(net, type, (const sl_var *const[]){x, y}, 2))
+        return NULL;
+    if (x->dims.rank < y->dims.rank)
+        return layer_op_refuse(net, type, "%s has more dimensions than %s", y->name, x->name);
+    struct expr e = layers_expr(net, OP_ROLE_FORWARD, &err);
+    struct var_desc *out = expr_math(&e, type, x, y);
+    return layers_judge(net, type, &e) ? out : NULL;
+}
+
+#define LAYER(name)                                                                                \
+    sl_var *sl_var_##name(sl_net *net, sl_var *x, sl_var *y)                                       \
+    {                                                                                              \
+        return of_operator(net, "elementwise_" #name, x, y);                                          \
+    }
+SL_OPERATORS(LAYER)
+#undef LAYER
+
+sl_var *sl_var_scale(sl_net *net, sl_var *x, double scale, double bias)
+{
+    struct err err = {0};
+    if (!layers_ok(net, "scale", (const sl_var *const[]){x}, 1))
+        return NULL;
+    struct expr e = layers_expr(net, OP_ROLE_FORWARD, &err);
+    struct var_desc *out = expr_scale(&e, x, scale, bias);
+    return layers_judge(net, "scale", &e) ? out : NULL;
+}
 
 // A question about x and (unless NULL) y.
 static sl_var *question(sl_net *net, const char *type, sl_var *x, sl_var *y, bool one)

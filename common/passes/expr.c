@@ -142,7 +142,7 @@ struct var_desc *expr_math(struct expr *e, const char *type, const struct var_de
     }
     struct var_desc *out = expr_tmp(e, is_question(type) ? (int)DTYPE_BOOL : x->dtype);
     struct op_desc *op = make_binary(type, x, y, out);
-    op_desc_set_int(op, "axis", -1);
+    op_desc_set_int(op, "axis", y->dims.rank > 0 && y->dims.d[0] < 0 ? 0 : -1);
     expr_append(e, op);
     return out;
 }

@@ -45,7 +45,8 @@ struct var_desc *expr_generated(struct expr *e, const struct var_desc *like);
 // ---- operators of Python's Variable: tmp_N
 struct var_desc *expr_scale(struct expr *e, const struct var_desc *x, double scale, double bias);
 struct var_desc *expr_number(struct expr *e, double value, int dtype);   // shape [1]
-// elementwise_*, and comparisons, whose result is bool.
+// elementwise_*, and comparisons, whose result is bool. y is aligned at its first dimension when
+// that is the batch.
 struct var_desc *expr_math(struct expr *e, const char *type, const struct var_desc *x,
                            const struct var_desc *y);
 
