@@ -527,6 +527,16 @@ static struct op_desc *simple_op(const char *type, const char *x, const char *ou
     return op;
 }
 
+// Selected rows with each row once: their values are what a norm counts. Gives names of both.
+static void write_merged_rows(struct writer *w, struct block *block, const struct var_desc *like,
+                              const char *grad, const char *rows, const char *values)
+{
+    declare(w->global, like, rows, NULL, false);
+    declare(w->global, like, values, NULL, false)->kind = VAR_LOD_TENSOR;
+    block_append_op(block, simple_op("merge_selected_rows", grad, rows));
+    block_append_op(block, simple_op("get_tensor_from_selected_rows", rows, values));
+}
+
 // clip_by_norm in steps: the sum of squares on this piece; (the servers add up;) then the factor
 // max_norm / max(max_norm, norm) times the piece.
 static void write_clip_by_norm(struct writer *w, struct block *block,
@@ -536,15 +546,21 @@ static void write_clip_by_norm(struct writer *w, struct block *block,
     const struct var_desc *like = block_var(w->global, slice->grad);
     const struct dims one = {.rank = 1, .d = {1}};
     const char *out = local_name(w, op_desc_output1(op, "Out"));
-    static const char *const steps[] = {"SQUARE", "NORM", "BOUND", "MAX", "FACTOR"};
-    char *names[5], *squares = squares_name(op);
+    static const char *const steps[] = {"SQUARE", "NORM", "BOUND", "MAX",
+                                        "FACTOR", "ROWS", "VALUES"};
+    char *names[7], *squares = squares_name(op);
+    const char *grad = local_name(w, op_desc_input1(op, "X"));
     block_var(w->global, out)->dims = like->dims;
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 7; i++) {
         names[i] = mem_must_printf("%s@%s", out, steps[i]);
-        declare(w->global, like, names[i], i == 0 ? NULL : &one, false);
+        if (i < 5)
+            declare(w->global, like, names[i], i == 0 ? NULL : &one, false)->kind = VAR_LOD_TENSOR;
     }
-    declare(w->global, like, squares, &one, false);
-    block_append_op(block, simple_op("square", local_name(w, op_desc_input1(op, "X")), names[0]));
+    declare(w->global, like, squares, &one, false)->kind = VAR_LOD_TENSOR;
+    if (pair->sparse)
+        write_merged_rows(w, block, like, grad, names[5], names[6]);
+    grad = pair->sparse ? names[5] : grad;
+    block_append_op(block, simple_op("square", pair->sparse ? names[6] : grad, names[0]));
     struct op_desc *sum = block_append_op(block, simple_op("reduce_sum", names[0], squares));
     op_desc_set_ints(sum, "dim", (const int64_t[]){0}, 1);
     op_desc_set_bool(sum, "keep_dim", false);
@@ -556,9 +572,8 @@ static void write_clip_by_norm(struct writer *w, struct block *block,
     op_desc_set_float(bound, "value", op_desc_get_float(op, "max_norm", 1));
     block_append_op(block, elementwise("elementwise_max", names[2], names[1], names[3]));
     block_append_op(block, elementwise("elementwise_div", names[2], names[3], names[4]));
-    block_append_op(block, elementwise("elementwise_mul", local_name(w, op_desc_input1(op, "X")),
-                                       names[4], out));
-    for (size_t i = 0; i < 5; i++)
+    block_append_op(block, elementwise("elementwise_mul", grad, names[4], out));
+    for (size_t i = 0; i < 7; i++)
         mem_free(names[i]);
     mem_free(squares);
 }
