@@ -15,6 +15,7 @@
 
 #define LOOKUP_REQUESTS 0xc0000000u                        // from here on
 #define LOOKUP_IDS (FRAME_CHUNK_BYTES / sizeof(int64_t))   // in one frame
+#define LOOKUP_ASKED (LIMIT_LOOKUP_BYTES / 2)              // at a time on one connection
 
 static int check_want(const struct slice_var *var, const struct comm_rows *want, struct err *err);
 static int take_ids(struct comm *comm, const struct comm_rows *wants, size_t count,
@@ -156,10 +157,15 @@ void comm_lookup_pump(struct comm_link *link)
     if (!comm->lookups_open || !link->conn || !link->agreed || !link->welcomed ||
         (comm->reader && !link->pinned))
         return;
-    for (size_t i = 0; i < comm->lookups_count; i++)
-        if (comm->lookups[i].server == link->server && !comm->lookups[i].request &&
-            !comm->lookups[i].done)
-            ask_part(link, &comm->lookups[i]);
+    uint64_t asked = 0;
+    for (size_t i = 0; i < comm->lookups_count; i++) {
+        struct comm_lookup *part = &comm->lookups[i];
+        if (part->server != link->server || part->done)
+            continue;
+        if (!part->request && asked < LOOKUP_ASKED)
+            ask_part(link, part);
+        asked += part->request ? part->count * sizeof *part->ids : 0;
+    }
 }
 
 void comm_lookup_lost(struct comm_link *link)
@@ -174,7 +180,9 @@ void comm_lookup_lost(struct comm_link *link)
 void comm_lookup_refused(struct comm_link *link, uint32_t request, int code, const char *text)
 {
     struct comm *comm = link->comm;
-    if (!find_part(comm, link, request) || !comm->waits || comm->waiting != COMM_LOOKUP)
+    bool of_pin = comm_read_owns(request);   // which could not be had again
+    if (!comm->waits || comm->waiting != COMM_LOOKUP ||
+        (!of_pin && !find_part(comm, link, request)))
         return;
     err_set(&comm->lookup_why, code < 0 ? code : SL_EREFUSED, "lookup at %s: %s", link->endpoint,
             text);
@@ -204,6 +212,7 @@ void comm_lookup_data(struct comm_link *link, const struct frame *header, const 
     if (part->got == part->bytes) {
         part->done = true;
         comm->lookups_open--;
+        comm_lookup_pump(link);
         comm_check_done(comm);
     } else if (!sound || (header->flags & FRAME_LAST)) {
         part->request = 0;

@@ -99,6 +99,7 @@ void comm_read_refused(struct comm_link *link, uint32_t request, int code, const
             send_pin(&comm->links[s], 0);
         return;
     }
+    comm_lookup_refused(link, request, code, text);
     if (!comm->waits || (comm->waiting != COMM_PIN && comm->waiting != COMM_READ))
         return;
     struct err why = {0};

@@ -146,8 +146,9 @@ static inline int worker_step(struct worker *w, struct comm *comm, struct tensor
                 return SL_ENOMEM;
             for (uint64_t i = 0; i < tensor_count(&grads[n]); i++)
                 tensor_f32(&grads[n])[i] = ledger_grad(w->trainer, step, i);
-            char *name =
-                mem_must_printf("%s%s", var->slices[s].name, w->trainer ? ".trainer_1" : "");
+            char *name = w->trainer
+                             ? mem_must_printf("%s.trainer_%d", var->slices[s].name, w->trainer)
+                             : mem_must_strdup(var->slices[s].name);
             int rc = comm_push(comm, name, &grads[n], &w->err);
             mem_free(name);
             if (rc < 0)

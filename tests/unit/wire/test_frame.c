@@ -159,6 +159,37 @@ static void test_frame_names_the_bad_field_and_its_value(void **state)
     assert_non_null(strstr(err.text, "65537"));
 }
 
+static void test_frame_of_no_rows_may_be_empty(void **state)
+{
+    (void)state;
+    static const struct {
+        enum frame_type type;
+        uint8_t flags;
+        uint32_t request;
+        uint64_t offset;
+        bool good;
+    } table[] = {
+        {FRAME_PUSH, FRAME_SPARSE, 0, 0, true},
+        {FRAME_PUSH, FRAME_SPARSE | FRAME_LAST | FRAME_RESENT, 0, 0, true},
+        {FRAME_PUSH, FRAME_LAST, 0, 0, false},
+        {FRAME_PUSH, FRAME_SPARSE, 1, 0, false},
+        {FRAME_PUSH, FRAME_SPARSE, 0, 64, false},
+        {FRAME_DATA, FRAME_SPARSE, 0, 0, false},
+        {FRAME_LOOKUP, FRAME_SPARSE, 0, 0, false},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        uint8_t bytes[FRAME_HEADER_BYTES];
+        struct err err = {0};
+        struct frame out, in = {.type = table[i].type,
+                                .flags = table[i].flags,
+                                .request = table[i].request,
+                                .offset = table[i].offset};
+        frame_encode(&in, bytes);
+        assert_int_equal(frame_decode(bytes, &out, &err), table[i].good ? 0 : SL_ELIMIT);
+        assert_true(frame_type_is_raw(in.type) && frame_may_be_empty(&in) == table[i].good);
+    }
+}
+
 static void test_frame_recognises_strangers(void **state)
 {
     (void)state;
@@ -191,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_frame_rejects_every_changed_byte),
         cmocka_unit_test(test_frame_survives_every_changed_byte_with_a_right_checksum),
         cmocka_unit_test(test_frame_names_the_bad_field_and_its_value),
+        cmocka_unit_test(test_frame_of_no_rows_may_be_empty),
         cmocka_unit_test(test_frame_recognises_strangers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
