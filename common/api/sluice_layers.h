@@ -280,8 +280,8 @@ SL_API sl_var *sl_simple_img_conv_pool(sl_net *net, sl_var *input, int64_t num_f
                                        int64_t filter_size, int64_t pool_size, int pool_stride,
                                        const char *act);
 
-// Sizes in Fluid's order of precedence: actual_size, out_size (int32 [2]) or size (two int32 [1]) or
-// height and width, scale_var ([1]) or scale.
+// Sizes in Fluid's order of precedence: actual_size, out_size (int32 [2]) or size (two int32 [1])
+// or height and width, scale_var ([1]) or scale.
 struct sl_resize_options {
     int64_t height, width;
     double scale;

@@ -147,7 +147,8 @@ SL_API sl_average *sl_model_average(sl_net *net, double rate, int64_t min_window
 SL_API sl_average *sl_exponential_moving_average(sl_net *net, double decay);
 // An int64 counter [1] of the steps: begin in the first one. NULL: "@STEP_COUNTER@".
 SL_API sl_var *sl_autoincreased_step_counter(sl_net *net, const char *name, int64_t begin);
-// With thres_steps [1], a count of steps (of any type): the decay is at most (steps + 1) / (steps + 10).
+// With thres_steps [1], a count of steps (of any type): the decay is at most (steps + 1) / (steps +
+// 10).
 SL_API sl_average *sl_exponential_moving_average_of(sl_net *net, double decay,
                                                     const sl_var *thres_steps);
 SL_API void sl_average_free(sl_average *average);
