@@ -200,6 +200,8 @@ static json_t *var_json(const struct slice_var *var)
                   shape, "replicated", (int)var->replicated, "slices", slices_json(var));
     if (var->param != NULL)
         json_object_set_new(object, "param", json_string(var->param));
+    if (var->sparse)
+        json_object_set_new(object, "sparse", json_true());
     return object;
 }
 
