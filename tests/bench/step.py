@@ -4,10 +4,13 @@
     python3 tests/bench/step.py [--build DIR] [--rounds N] [--only NAME,...] [--workers K]
                                 [--json FILE]
 
-Batch 64, one compute thread a process, or with --workers so many (CPU_NUM). One process: the MLP
-784-200-200-10 with SGD, LeNet with 20 and 50 filters and a smaller one with 6 and 8, and a ResNet
-of three basic blocks on 32 x 32 images, with Momentum. And the MLP on 2 servers with 2 trainers in sync mode, all on this machine. Rivals
-take turns; a number is the median over rounds of the median step of a round.
+Batch 64 (CTR-DNN: 100), one compute thread a process, or with --workers so many (CPU_NUM). One
+process: the MLP 784-200-200-10 with SGD, LeNet with 20 and 50 filters and a smaller one with 6 and
+8, and a ResNet of three basic blocks on 32 x 32 images, with Momentum; with sparse tables word2vec
+(20,000 x 64, SGD), CTR-DNN (26 slots, 1,000,001 x 10, three layers of 400, Adam over every row)
+and an LSTM of 128 over 10 to 70 tokens (Adagrad). And the MLP on 2 servers with 2 trainers in sync
+mode, all on this machine. Rivals take turns; a number is the median over rounds of the median step
+of a round.
 
 Paddle runs where SLUICE_PADDLE_PYTHON names a Python that has it: it writes the programs and the
 batches once, and both run those. Without it the zoo's models are timed alone.
@@ -45,6 +48,9 @@ LOCAL = {
     'lenet': ('LeNet 20, 50', 60, ['--model', 'lenet', '--optimizer', 'momentum']),
     'lenet_small': ('LeNet 6, 8', 120, None),
     'resnet': ('ResNet 16, 32, 64', 20, ['--model', 'resnet']),
+    'word2vec': ('word2vec 20000 x 64', 100, None),
+    'ctr_dnn': ('CTR-DNN 1000001 x 10', 40, None),
+    'lstm': ('LSTM 128', 40, None),
 }
 MLP_2X2 = 'mlp_2x2'
 STEPS_2X2 = 200
@@ -64,8 +70,9 @@ class Bench(object):
         for step in range(BATCHES, WARM_UP + LOCAL[name][1]):
             made = os.path.join(feed, 'step_%03d' % step)
             os.mkdir(made)
-            for var in ('img', 'label'):
-                os.link(os.path.join(feed, 'step_%03d' % (step % BATCHES), var), made + '/' + var)
+            source = os.path.join(feed, 'step_%03d' % (step % BATCHES))
+            for var in os.listdir(source):
+                os.link(os.path.join(source, var), os.path.join(made, var))
 
     def paddle(self, *args):
         done = subprocess.run(
@@ -185,7 +192,7 @@ def processor():
 
 def show(found, python, load, args):
     print(
-        'batch 64, workers a process: %d; %d rounds; %s, %d cores, Linux %s, load %.1f at the '
+        'workers a process: %d; %d rounds; %s, %d cores, Linux %s, load %.1f at the '
         'beginning and %.1f at the end'
         % (
             args.workers,

@@ -17,7 +17,11 @@ import time
 import numpy as np
 
 BATCH = 64
+CTR_BATCH = 100
 BATCHES = 20   # different ones; steps go round them
+WORDS = 20000
+SLOTS, FEATURES = 26, 1000001
+TOKENS = 5000
 
 
 def classify(fluid, predict):
@@ -32,7 +36,7 @@ def mlp(fluid):
     hidden = fluid.layers.fc(fluid.layers.fc(img, 200, act='relu'), 200, act='relu')
     loss = classify(fluid, fluid.layers.fc(hidden, 10, act='softmax'))
     fluid.optimizer.SGD(0.01).minimize(loss)
-    return [784], loss
+    return loss
 
 
 def lenet(filters):
@@ -44,7 +48,7 @@ def lenet(filters):
             )
         loss = classify(fluid, fluid.layers.fc(x, 10, act='softmax'))
         fluid.optimizer.Momentum(0.01, 0.9).minimize(loss)
-        return [1, 28, 28], loss
+        return loss
 
     return make
 
@@ -67,14 +71,99 @@ def resnet(fluid):
     x = fluid.layers.pool2d(x, pool_type='avg', global_pooling=True)
     loss = classify(fluid, fluid.layers.fc(x, 10, act='softmax'))
     fluid.optimizer.Momentum(0.01, 0.9).minimize(loss)
-    return [3, 32, 32], loss
+    return loss
 
 
+def table(fluid, ids, size, name):
+    return fluid.layers.embedding(
+        ids, size, is_sparse=True, param_attr=fluid.ParamAttr(name=name)
+    )
+
+
+def word2vec(fluid):
+    words = [fluid.layers.data('word_%d' % i, [1], dtype='int64') for i in range(4)]
+    target = fluid.layers.data('target', [1], dtype='int64')
+    embedded = [table(fluid, word, [WORDS, 64], 'words') for word in words]
+    hidden = fluid.layers.fc(fluid.layers.concat(embedded, axis=1), 256, act='sigmoid')
+    predict = fluid.layers.fc(hidden, 2000, act='softmax')
+    loss = fluid.layers.mean(fluid.layers.cross_entropy(predict, target))
+    fluid.optimizer.SGD(0.01).minimize(loss)
+    return loss
+
+
+def ctr_dnn(fluid):
+    """All slots share one table, every row of which Adam moves at each step."""
+    layers = fluid.layers
+    slots = [layers.data('C%d' % i, [1], dtype='int64', lod_level=1) for i in range(SLOTS)]
+    dense = layers.data('dense', [13])
+    label = layers.data('label', [1], dtype='int64')
+    pooled = [
+        layers.sequence_pool(table(fluid, ids, [FEATURES, 10], 'features'), 'sum') for ids in slots
+    ]
+    x = layers.concat(pooled + [dense], axis=1)
+    for _ in range(3):
+        x = layers.fc(x, 400, act='relu')
+    predict = layers.fc(x, 2, act='softmax')
+    loss = layers.mean(layers.cross_entropy(predict, label))
+    layers.auc(predict, label)
+    fluid.optimizer.Adam(0.001).minimize(loss)
+    return loss
+
+
+def lstm(fluid):
+    layers = fluid.layers
+    text = layers.data('text', [1], dtype='int64', lod_level=1)
+    label = layers.data('label', [1], dtype='int64')
+    x = layers.fc(table(fluid, text, [TOKENS, 128], 'tokens'), 4 * 128)
+    hidden, _ = layers.dynamic_lstm(x, 4 * 128)
+    predict = layers.fc(layers.sequence_pool(hidden, 'max'), 2, act='softmax')
+    loss = layers.mean(layers.cross_entropy(predict, label))
+    fluid.optimizer.Adagrad(0.002).minimize(loss)
+    return loss
+
+
+def images(shape):
+    def batch(rng):
+        return {
+            'img': rng.uniform(-1, 1, [BATCH] + shape).astype('float32'),
+            'label': rng.randint(0, 10, (BATCH, 1)),
+        }
+
+    return batch
+
+
+def word2vec_batch(rng):
+    batch = dict(('word_%d' % i, rng.randint(0, WORDS, (BATCH, 1))) for i in range(4))
+    batch['target'] = rng.randint(0, 2000, (BATCH, 1))
+    return batch
+
+
+def ctr_batch(rng):
+    ids = rng.randint(0, FEATURES, (SLOTS, CTR_BATCH, 1))
+    ids[0, 0] = FEATURES - 1   # so that Paddle does not read past the gradient's rows
+    batch = dict(('C%d' % i, (ids[i], [1] * CTR_BATCH)) for i in range(SLOTS))
+    batch['dense'] = rng.uniform(0, 1, (CTR_BATCH, 13)).astype('float32')
+    batch['label'] = rng.randint(0, 2, (CTR_BATCH, 1))
+    return batch
+
+
+def text_batch(rng):
+    lengths = [int(n) for n in rng.randint(10, 71, BATCH)]
+    return {
+        'text': (rng.randint(0, TOKENS, (sum(lengths), 1)), lengths),
+        'label': rng.randint(0, 2, (BATCH, 1)),
+    }
+
+
+# name: what builds it and minimizes, what makes a batch
 NETWORKS = {
-    'mlp': mlp,
-    'lenet': lenet((20, 50)),
-    'lenet_small': lenet((6, 8)),
-    'resnet': resnet,
+    'mlp': (mlp, images([784])),
+    'lenet': (lenet((20, 50)), images([1, 28, 28])),
+    'lenet_small': (lenet((6, 8)), images([1, 28, 28])),
+    'resnet': (resnet, images([3, 32, 32])),
+    'word2vec': (word2vec, word2vec_batch),
+    'ctr_dnn': (ctr_dnn, ctr_batch),
+    'lstm': (lstm, text_batch),
 }
 
 
@@ -82,22 +171,26 @@ def network(fluid, name):
     main, startup = fluid.Program(), fluid.Program()
     main.random_seed = startup.random_seed = 1
     with fluid.program_guard(main, startup):
-        shape, loss = NETWORKS[name](fluid)
-    return main, startup, shape, loss.name
+        loss = NETWORKS[name][0](fluid)
+    return main, startup, loss.name
 
 
-def batches(shape):
+def batches(name):
+    """Name to array, or to (array, lengths of its sequences)."""
     rng = np.random.RandomState(1)
-    return [
-        {
-            'img': rng.uniform(-1, 1, [BATCH] + shape).astype('float32'),
-            'label': rng.randint(0, 10, (BATCH, 1)),
-        }
-        for _ in range(BATCHES)
-    ]
+    return [NETWORKS[name][1](rng) for _ in range(BATCHES)]
 
 
-def write_tensor(path, value):
+def to_feed(fluid, batch):
+    feed = {}
+    for name, value in batch.items():
+        if isinstance(value, tuple):
+            value = fluid.create_lod_tensor(value[0], [value[1]], fluid.CPUPlace())
+        feed[name] = value
+    return feed
+
+
+def write_tensor(path, value, lengths=None):
     """A LoDTensor file: version, LoD levels, version, length of TensorDesc, TensorDesc, data."""
     number = {'float32': 5, 'int64': 3}[str(value.dtype)]
     desc = bytearray([0x08, number])
@@ -108,34 +201,39 @@ def write_tensor(path, value):
             side >>= 7
         desc.append(side)
     with open(path, 'wb') as handle:
-        handle.write(struct.pack('<IQIi', 0, 0, 0, len(desc)) + bytes(desc) + value.tobytes())
+        handle.write(struct.pack('<IQ', 0, 0 if lengths is None else 1))
+        if lengths is not None:
+            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype('uint64')
+            handle.write(struct.pack('<Q', offsets.nbytes) + offsets.tobytes())
+        handle.write(struct.pack('<Ii', 0, len(desc)) + bytes(desc) + value.tobytes())
 
 
 def export(name, folder):
     import paddle.fluid as fluid
 
-    main, startup, shape, loss = network(fluid, name)
+    main, startup, loss = network(fluid, name)
     for program, path in ((main, 'main.pb'), (startup, 'startup.pb')):
         with open(os.path.join(folder, path), 'wb') as handle:
             handle.write(program.desc.serialize_to_string())
-    for i, feed in enumerate(batches(shape)):
+    for i, feed in enumerate(batches(name)):
         step = os.path.join(folder, 'feed', 'step_%03d' % i)
         os.makedirs(step)
         for key, value in feed.items():
-            write_tensor(os.path.join(step, key), value)
+            value, lengths = value if isinstance(value, tuple) else (value, None)
+            write_tensor(os.path.join(step, key), value, lengths)
     with open(os.path.join(folder, 'facts.json'), 'w') as handle:
-        json.dump({'shape': shape, 'loss': loss}, handle)
+        json.dump({'network': name, 'loss': loss}, handle)
 
 
-def steps_of(exe, program, shape, loss, count):
+def steps_of(exe, program, name, loss, count):
     import paddle.fluid as fluid
 
-    feeds = batches(shape)
+    feeds = [to_feed(fluid, batch) for batch in batches(name)]
     times = []
     workers = int(os.environ.get('CPU_NUM', '1'))
     if workers > 1:
         program = fluid.CompiledProgram(program).with_data_parallel(
-            loss_name=loss if isinstance(loss, str) else loss.name,
+            loss_name=loss,
             places=[fluid.CPUPlace()] * workers,
         )
     for i in range(count):
@@ -157,7 +255,7 @@ def local(spec):
     with open(os.path.join(spec['network'], 'facts.json')) as handle:
         facts = json.load(handle)
     exe.run(programs[0])
-    return steps_of(exe, programs[1], facts['shape'], facts['loss'], spec['steps'])
+    return steps_of(exe, programs[1], facts['network'], facts['loss'], spec['steps'])
 
 
 def worker(spec):
@@ -165,7 +263,7 @@ def worker(spec):
 
     if spec['role'] == 'local':
         return local(spec)
-    main, startup, shape, loss = network(fluid, spec['network'])
+    main, startup, loss = network(fluid, spec['network'])
     exe = fluid.Executor(fluid.CPUPlace())
     config = fluid.DistributeTranspilerConfig()
     transpiler = fluid.DistributeTranspiler(config=config)
@@ -186,7 +284,7 @@ def worker(spec):
         return []
     program = transpiler.get_trainer_program()
     exe.run(startup)
-    times = steps_of(exe, program, shape, loss, spec['steps'])
+    times = steps_of(exe, program, spec['network'], loss, spec['steps'])
     exe.close()
     return times
 
