@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fork and join with little delay. A round begins when the caller raises `round` and ends when
-// `left` is 0 again. Whoever waits looks at the number for a while before it sleeps: a training step
-// has several rounds within a fraction of a millisecond, and threads that sleep in between are woken
-// late, often on the processor that is busy with the caller. Where there are fewer processors than
-// members nobody looks, because the time is another member's.
+// `left` is 0 again. Whoever waits looks at the number for a while before it sleeps: a training
+// step has several rounds within a fraction of a millisecond, and threads that sleep in between are
+// woken late, often on the processor that is busy with the caller. Where there are fewer processors
+// than members nobody looks, because the time is another member's.
 //
 // Invariant: run and arg change only while left is 0 and no round has begun, that is in the
 // caller's hands; a thread reads them after it has seen the new round. When the system gives fewer

@@ -10,7 +10,7 @@ import cluster as c
 import tensors
 
 LOCAL = ['pe_line_uneven', 'pe_line_three', 'pe_batch_norm', 'pe_clip_global_norm', 'pe_bag_three']
-SERVERS = ['pe_dist', 'pe_dist_adam', 'pe_dist_schedule', 'pe_dist_batch_norm']
+SERVERS = ['pe_dist', 'pe_dist_adam', 'pe_dist_schedule', 'pe_dist_batch_norm', 'pe_dist_sparse']
 
 
 def live(name):
