@@ -9,7 +9,7 @@
 
 #define LAYER_OP_INPUTS_MAX 8
 #define LAYER_OP_ATTRS_MAX 16
-#define LAYER_OP_OUTPUTS_MAX 6
+#define LAYER_OP_OUTPUTS_MAX 8
 
 struct layer_op_input {
     const char *slot;

@@ -14,6 +14,7 @@
 static int slot_index(const struct op_slot_def *slots, const char *name, size_t name_bytes);
 static const struct op_var_dims *default_source(const struct op_shape *shape, const char *output,
                                                 size_t i);
+static void drop_lod(const struct op_shape *shape);
 
 int op_input_index(const struct op_def *def, const char *slot)
 {
@@ -175,6 +176,11 @@ void op_shape_default(const struct op_shape *shape)
 void op_shape_bare(const struct op_shape *shape)
 {
     op_shape_default(shape);
+    drop_lod(shape);
+}
+
+static void drop_lod(const struct op_shape *shape)
+{
     for (int s = 0; shape->def->outputs[s].name != NULL; s++) {
         for (size_t i = 0; i < shape->out[s].count; i++) {
             shape->out[s].vars[i].lod_from = NULL;
@@ -196,10 +202,14 @@ int op_infer(struct op_shape *shape)
                                "input %s is selected rows, which %s does not take",
                                shape->def->inputs[s].name, shape->def->type);
     }
+    int rc = 0;
     if (shape->def->infer_shape != NULL)
-        return shape->def->infer_shape(shape);
-    op_shape_default(shape);
-    return 0;
+        rc = shape->def->infer_shape(shape);
+    else
+        op_shape_default(shape);
+    if (shape->def->no_lod)
+        drop_lod(shape);
+    return rc;
 }
 
 bool op_dims_fit(int64_t a, int64_t b)

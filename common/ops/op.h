@@ -121,6 +121,7 @@ struct op_def {
     size_t scratch_bytes;
     int temps;
     bool kernel_resizes;   // the kernel sizes its outputs itself (data-dependent shapes, host ops)
+    bool no_lod;           // no output takes a LoD: so it is with many of Fluid's gradients
     bool row_splittable;   // may run on any run of rows alone (optimizers, sum, scale)
     // With a gradient of selected rows, does this op write only the rows that the gradient names?
     // Its outputs then hold the inputs' values in all other rows before it runs (in place, or the

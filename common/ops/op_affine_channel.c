@@ -186,4 +186,5 @@ const struct op_def op_affine_channel_grad = {
     .attrs = affine_attrs,
     .infer_shape = affine_infer,
     .kernel = affine_backward,
+    .no_lod = true,
 };

@@ -378,4 +378,5 @@ const struct op_def op_batch_norm_grad = {
     .infer_shape = bn_grad_infer,
     .kernel = bn_backward,
     .temps = TEMPS,
+    .no_lod = true,
 };

@@ -221,4 +221,5 @@ const struct op_def op_bilinear_grad = {
     .infer_shape = bilinear_grad_infer,
     .kernel = bilinear_backward,
     .temps = 1,
+    .no_lod = true,
 };

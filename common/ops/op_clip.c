@@ -209,6 +209,7 @@ const struct op_def op_clip_grad = {
     .outputs = unary_grad_outputs,
     .attrs = clip_attrs,
     .kernel = clip_backward,
+    .no_lod = true,
 };
 
 const struct op_def op_clip_pow = {

@@ -228,7 +228,7 @@ static int conv_backward(struct op_ctx *ctx)
     {                                                                                              \
         .type = TYPE "_grad", .inputs = conv_grad_inputs, .outputs = conv_grad_outputs,            \
         .attrs = conv_attrs, .infer_shape = conv_grad_infer, .kernel = conv_backward,              \
-        .temps = TEMPS,                                                                            \
+        .temps = TEMPS, .no_lod = true,                                                            \
     }
 
 const struct op_def op_conv_2d = CONV_FORWARD("conv2d");

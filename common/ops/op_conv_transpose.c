@@ -251,7 +251,7 @@ static int transpose_backward(struct op_ctx *ctx)
     {                                                                                              \
         .type = TYPE "_grad", .inputs = transpose_grad_inputs, .outputs = transpose_grad_outputs,  \
         .attrs = transpose_attrs, .infer_shape = transpose_grad_infer,                             \
-        .kernel = transpose_backward, .temps = TEMPS,                                              \
+        .kernel = transpose_backward, .temps = TEMPS, .no_lod = true,                              \
     }
 
 const struct op_def op_conv_transpose_2d = TRANSPOSE_FORWARD("conv2d_transpose");

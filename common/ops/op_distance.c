@@ -453,4 +453,5 @@ const struct op_def op_distance_squared_l2_grad = {
     .attrs = no_attrs,
     .infer_shape = squared_grad_infer,
     .kernel = squared_backward,
+    .no_lod = true,
 };

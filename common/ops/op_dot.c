@@ -355,4 +355,5 @@ const struct op_def op_dot_cos_sim_grad = {
     .attrs = cos_attrs,
     .infer_shape = cos_grad_infer,
     .kernel = cos_backward,
+    .no_lod = true,
 };

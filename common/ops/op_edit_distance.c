@@ -49,11 +49,9 @@ static int edit_infer(struct op_shape *shape)
         (!padded && (!op_dims_fit(hyps->dims.d[1], 1) || !op_dims_fit(refs->dims.d[1], 1))))
         return err_set(shape->err, SL_EMISMATCH,
                        "Hyps and Refs must be [rows, 1] with LoD, or [N, longest] with lengths");
-    const struct dims one = {.rank = 1, .d = {1}}, column = {.rank = 2, .d = {-1, 1}},
-                      rows = {.rank = 2, .d = {hyps->dims.d[0], 1}};
+    const struct dims one = {.rank = 1, .d = {1}};
     sequence_set_shape(shape, EDIT_NUM, &one, shape->building ? -1 : (int)DTYPE_INT64, 0);
-    sequence_set_shape(shape, EDIT_OUT, padded ? &rows : &column,
-                       shape->building ? -1 : (int)DTYPE_FP32, 0);
+    sequence_set_shape(shape, EDIT_OUT, &refs->dims, shape->building ? -1 : (int)DTYPE_FP32, 0);
     return 0;
 }
 

@@ -312,6 +312,7 @@ const struct op_def op_group_norm_grad = {
     .attrs = gn_attrs,
     .infer_shape = gn_grad_infer,
     .kernel = gn_backward,
+    .no_lod = true,
 };
 
 const struct op_def op_group_norm_instance = {
@@ -333,4 +334,5 @@ const struct op_def op_group_norm_instance_grad = {
     .attrs = in_attrs,
     .infer_shape = gn_grad_infer,
     .kernel = gn_backward,
+    .no_lod = true,
 };

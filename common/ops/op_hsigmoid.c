@@ -87,7 +87,7 @@ static int hs_infer(struct op_shape *shape)
     if (rc < 0)
         return rc;
     const struct dims out = {.rank = 2, .d = {x->dims.d[0], 1}};
-    op_shape_set(shape, HS_OUT, 0, &out, x->dtype, NULL);
+    op_shape_set(shape, HS_OUT, 0, &out, x->dtype, x);
     return 0;
 }
 
@@ -100,7 +100,7 @@ static int hs_grad_infer(struct op_shape *shape)
         rc = shape_check_matrix(shape, HS_IN_DOUT, x->dims.d[0], 1);
     if (rc < 0)
         return rc;
-    op_shape_set(shape, HS_DX, 0, &x->dims, x->dtype, NULL);
+    op_shape_set(shape, HS_DX, 0, &x->dims, x->dtype, x);
     op_shape_set(shape, HS_DW, 0, &w->dims, w->dtype, NULL);
     if (op_shape_out(shape, HS_DW, 0) != NULL && attr_bool(shape->attr[HS_SPARSE]))
         op_shape_out(shape, HS_DW, 0)->kind = VARIABLE_SELECTED_ROWS;

@@ -251,4 +251,5 @@ const struct op_def op_im2sequence_grad = {
     .outputs = im_grad_outputs,
     .attrs = im_attrs,
     .kernel = im_backward,
+    .no_lod = true,
 };

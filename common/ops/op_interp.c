@@ -363,6 +363,7 @@ static int interp_backward(struct op_ctx *ctx)
         .attrs = interp_attrs,                                                                     \
         .infer_shape = interp_grad_infer,                                                          \
         .kernel = interp_backward,                                                                 \
+        .no_lod = true,                                                                            \
         .temps = TEMPS,                                                                            \
     };
 

@@ -161,4 +161,5 @@ const struct op_def op_kldiv_grad = {
     .attrs = kldiv_attrs,
     .infer_shape = kldiv_grad_infer,
     .kernel = kldiv_backward,
+    .no_lod = true,
 };

@@ -120,4 +120,5 @@ const struct op_def op_label_smooth_grad = {
     .outputs = smooth_grad_outputs,
     .attrs = smooth_attrs,
     .kernel = smooth_backward,
+    .no_lod = true,
 };

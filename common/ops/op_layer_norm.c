@@ -262,4 +262,5 @@ const struct op_def op_layer_norm_grad = {
     .attrs = ln_attrs,
     .infer_shape = ln_grad_infer,
     .kernel = ln_backward,
+    .no_lod = true,
 };

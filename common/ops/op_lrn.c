@@ -212,4 +212,5 @@ const struct op_def op_lrn_grad = {
     .infer_shape = lrn_infer,
     .kernel = lrn_backward,
     .temps = TEMPS,
+    .no_lod = true,
 };

@@ -265,6 +265,7 @@ const struct op_def op_matmul_grad = {
     .attrs = matmul_attrs,
     .infer_shape = matmul_grad_infer,
     .kernel = matmul_backward,
+    .no_lod = true,
 };
 
 const struct op_def op_matmul_batch = {
@@ -287,4 +288,5 @@ const struct op_def op_matmul_batch_grad = {
     .attrs = bmm_attrs,
     .infer_shape = matmul_grad_infer,
     .kernel = matmul_backward,
+    .no_lod = true,
 };

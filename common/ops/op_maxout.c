@@ -168,4 +168,5 @@ const struct op_def op_maxout_grad = {
     .attrs = maxout_attrs,
     .infer_shape = maxout_grad_infer,
     .kernel = maxout_backward,
+    .no_lod = true,
 };

@@ -138,7 +138,11 @@ static int mul_grad_infer(struct op_shape *shape)
     if (!op_dims_fit(known_product(&dout->dims, 0, dout->dims.rank), want))
         return err_set(shape->err, SL_EMISMATCH, "Out@GRAD has not the %lld elements of Out",
                        (long long)want);
-    op_shape_default(shape);
+    // As in Fluid, where gradients take their LoD only when they are computed.
+    if (shape->building)
+        op_shape_bare(shape);
+    else
+        op_shape_default(shape);
     return 0;
 }
 

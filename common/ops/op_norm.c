@@ -285,6 +285,7 @@ const struct op_def op_norm_grad = {
     .attrs = norm_attrs,
     .infer_shape = norm_grad_infer,
     .kernel = norm_backward,
+    .no_lod = true,
 };
 
 #define NUMBER_OP(NAME, TYPE, FORWARD, BACKWARD)                                                   \
@@ -304,6 +305,7 @@ const struct op_def op_norm_grad = {
         .attrs = no_attrs,                                                                         \
         .infer_shape = number_grad_infer,                                                          \
         .kernel = BACKWARD,                                                                        \
+        .no_lod = true,                                                                            \
     };
 
 NUMBER_OP(op_norm_l1, "l1_norm", l1_forward, l1_backward)

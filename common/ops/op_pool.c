@@ -293,6 +293,7 @@ const struct op_def op_pool_2d_grad = {
     .infer_shape = pool_grad_infer,
     .kernel = pool_backward,
     .temps = TEMPS,
+    .no_lod = true,
 };
 
 const struct op_def op_pool_index = {

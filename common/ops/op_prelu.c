@@ -167,4 +167,5 @@ const struct op_def op_prelu_grad = {
     .attrs = prelu_attrs,
     .infer_shape = prelu_infer,
     .kernel = prelu_backward,
+    .no_lod = true,
 };

@@ -303,6 +303,7 @@ const struct op_def op_select_where_grad = {
     .outputs = where_grad_outputs,
     .attrs = no_attrs,
     .kernel = where_backward,
+    .no_lod = true,
 };
 
 const struct op_def op_select_where_index = {

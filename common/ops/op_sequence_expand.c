@@ -56,7 +56,8 @@ static int expand_infer(struct op_shape *shape)
 static int expand_grad_infer(struct op_shape *shape)
 {
     const struct op_var_dims *x = op_shape_in(shape, EXPAND_X, 0);
-    op_shape_set(shape, 0, 0, &x->dims, x->dtype, shape->building ? NULL : x);
+    bool as = shape->def == &op_sequence_expand_as_grad;
+    op_shape_set(shape, 0, 0, &x->dims, x->dtype, shape->building && !as ? NULL : x);
     return 0;
 }
 

@@ -73,6 +73,17 @@ static int concat_infer(struct op_shape *shape)
     return 0;
 }
 
+static int concat_grad_infer(struct op_shape *shape)
+{
+    for (size_t i = 0; i < shape->in[CONCAT_X].count; i++) {
+        const struct op_var_dims *x = op_shape_in(shape, CONCAT_X, i);
+        if (x == NULL)
+            return err_set(shape->err, SL_EINVAL, "argument %zu of X is missing", i);
+        op_shape_set(shape, 0, i, &x->dims, x->dtype, shape->building ? NULL : x);
+    }
+    return 0;
+}
+
 // The sequences of X_i; all must have as many, and rows like those of X_0 and type `dtype`.
 static int concat_part(const struct op_ctx *ctx, size_t i, enum dtype dtype,
                        const struct sequences *first, struct sequences *out)
@@ -219,9 +230,9 @@ static int slice_infer(struct op_shape *shape)
     if (x->dims.rank < 1)
         return err_set(shape->err, SL_EMISMATCH, "X must have rows");
     if (shape->def == &op_sequence_move_slice)
-        sequence_set_shape(shape, 0, &x->dims, x->dtype, x->lod_level);
+        sequence_set_shape(shape, 0, &x->dims, x->dtype, 0);
     else
-        op_shape_default(shape);
+        op_shape_set(shape, 0, 0, &x->dims, x->dtype, shape->building ? NULL : x);
     return 0;
 }
 
@@ -386,6 +397,7 @@ const struct op_def op_sequence_move_concat_grad = {
     .inputs = concat_grad_inputs,
     .outputs = concat_grad_outputs,
     .attrs = no_attrs,
+    .infer_shape = concat_grad_infer,
     .kernel = concat_backward,
 };
 

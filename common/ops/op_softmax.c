@@ -172,4 +172,5 @@ const struct op_def op_softmax_grad = {
     .attrs = softmax_attrs,
     .infer_shape = softmax_infer,
     .kernel = softmax_backward,
+    .no_lod = true,
 };

@@ -220,4 +220,5 @@ const struct op_def op_softmax_loss_grad = {
     .attrs = softmax_loss_attrs,
     .infer_shape = softmax_loss_grad_infer,
     .kernel = softmax_loss_backward,
+    .no_lod = true,
 };

@@ -41,8 +41,8 @@ int sequence_size(const struct op_ctx *ctx, struct tensor *out, const struct ten
 // out's LoD becomes the first `levels` levels of from.
 int sequence_take_lod(const struct op_ctx *ctx, struct tensor *out, const struct tensor *from,
                       int levels);
-// out's LoD gets `levels` levels, and level `level` room for `count` offsets, for the kernel to write
-// to out_offsets; the other levels stay.
+// out gets a LoD of `levels` levels, and level `level` room for `count` offsets, for the kernel to
+// write to out_offsets; the other levels stay.
 int sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int level,
                    size_t count, uint64_t **out_offsets);
 
