@@ -11,6 +11,14 @@
 
 #define PRODUCTS_MAX (128.0 * 128.0 * 128.0)   // above, packing both sides pays
 
+// How long the next run of k is, with so much left (blas.c).
+static int64_t gemm_small_run(int64_t rest)
+{
+    if (rest >= 2 * GEMM_SMALL_DEPTH)
+        return GEMM_SMALL_DEPTH;
+    return rest > GEMM_SMALL_DEPTH ? (rest + 1) / 2 : rest;
+}
+
 // Elements from one row or step to the next.
 struct gemm_strides {
     int64_t k;
@@ -68,7 +76,47 @@ bool gemm_small_f32(const struct blas_product *p, const float *a, const float *b
     return true;
 }
 
+int64_t gemm_small_panels(int64_t k, int64_t n)
+{
+    int64_t width = __builtin_cpu_supports("avx512f")                                 ? 32
+                    : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 16
+                                                                                      : 0;
+    return width > 0 ? (n + width - 1) / width * width * k : 0;
+}
+
+void gemm_small_pack(const struct blas_product *p, const float *b, float *panels)
+{
+    if (__builtin_cpu_supports("avx512f"))
+        pack_512(p, b, panels);
+    else
+        pack_256(p, b, panels);
+}
+
+void gemm_small_packed(const struct blas_product *p, const float *a, const float *panels, float *c)
+{
+    if (__builtin_cpu_supports("avx512f"))
+        packed_512(p, a, panels, c);
+    else
+        packed_256(p, a, panels, c);
+}
+
 #else
+
+int64_t gemm_small_panels(int64_t k, int64_t n)
+{
+    (void)k, (void)n;
+    return 0;
+}
+
+void gemm_small_pack(const struct blas_product *p, const float *b, float *panels)
+{
+    (void)p, (void)b, (void)panels;
+}
+
+void gemm_small_packed(const struct blas_product *p, const float *a, const float *panels, float *c)
+{
+    (void)p, (void)a, (void)panels, (void)c;
+}
 
 bool gemm_small_f32(const struct blas_product *p, const float *a, const float *b, float *c)
 {

@@ -94,6 +94,38 @@ TILE_TARGET static void TILE(product)(const struct blas_product *p, const float 
     }
 }
 
+// b as panels of 2 TILE_W columns, each k after k; a run of k after the other.
+TILE_TARGET static void TILE(pack)(const struct blas_product *p, const float *b, float *panels)
+{
+    enum { WIDTH = 2 * TILE_W };
+    for (int64_t at = 0, k; at < p->k; at += k) {
+        k = gemm_small_run(p->k - at);
+        for (int64_t j = 0; j < p->n; j += WIDTH, panels += k * WIDTH) {
+            int64_t n = p->n - j < WIDTH ? p->n - j : WIDTH;
+            for (int64_t i = 0; i < k; i++)
+                for (int64_t column = 0; column < WIDTH; column++)
+                    panels[i * WIDTH + column] = column < n
+                                                     ? b[p->tb ? (j + column) * p->ldb + at + i
+                                                               : (at + i) * p->ldb + j + column]
+                                                     : 0;
+        }
+    }
+}
+
+TILE_TARGET static void TILE(packed)(const struct blas_product *p, const float *a,
+                                     const float *panels, float *c)
+{
+    enum { WIDTH = 2 * TILE_W };
+    for (int64_t at = 0, k; at < p->k; at += k) {
+        k = gemm_small_run(p->k - at);
+        struct gemm_strides s = {.k = k, .ai = p->lda, .ak = 1, .bk = WIDTH, .ci = p->ldc};
+        for (int64_t j = 0; j < p->n; j += WIDTH, panels += k * WIDTH) {
+            int64_t n = p->n - j < WIDTH ? p->n - j : WIDTH;
+            TILE(columns)(p->m, n, &s, a + at, panels, c + j, at > 0 || p->beta != 0);
+        }
+    }
+}
+
 #undef TILE
 #undef TILE_TARGET
 #undef TILE_V

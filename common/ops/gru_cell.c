@@ -110,30 +110,35 @@ DEFINE_LOOPS(double, f64)
 #define BY_TYPE(step, name, ...)                                                                   \
     ((step)->dtype == DTYPE_FP32 ? name##_f32(__VA_ARGS__) : name##_f64(__VA_ARGS__))
 
-static const void *candidate_weight(const struct gru_cell *cell, const struct gru_cell_step *step)
+struct gru_cell_weights gru_cell_weights(const struct gru_cell *cell, const struct tensor *weight,
+                                         bool backward)
 {
-    return rnn_at(step->weight, 2 * cell->width * cell->width, step->dtype);
+    const int64_t d = cell->width;
+    return (struct gru_cell_weights){
+        .gates = {.dtype = weight->dtype,
+                  .transposed = backward,
+                  .k = backward ? 2 * d : d,
+                  .n = backward ? d : 2 * d,
+                  .row = 2 * d,
+                  .b = weight->data},
+        .candidate = {.dtype = weight->dtype,
+                      .transposed = backward,
+                      .k = d,
+                      .n = d,
+                      .row = d,
+                      .b = rnn_at(weight->data, 2 * d * d, weight->dtype)},
+    };
 }
 
 void gru_cell_forward(const struct gru_cell *cell, const struct gru_cell_step *step)
 {
     const int64_t d = cell->width;
-    bool f32 = step->dtype == DTYPE_FP32;
-    struct blas_product product = {.m = step->rows,
-                                   .n = 2 * d,
-                                   .k = d,
-                                   .lda = d,
-                                   .ldb = 2 * d,
-                                   .ldc = 3 * d,
-                                   .alpha = 1,
-                                   .beta = 1};
     if (step->before != NULL)
-        blas_multiply(&product, f32, step->before, step->weight, step->gates);
+        rnn_multiply(&step->weights->gates, step->rows, step->before, d, true, step->gates, 3 * d);
     BY_TYPE(step, reset_rows, cell, step);
-    product.n = product.ldb = d;
     if (step->before != NULL)
-        blas_multiply(&product, f32, step->reset, candidate_weight(cell, step),
-                      rnn_at(step->gates, 2 * d, step->dtype));
+        rnn_multiply(&step->weights->candidate, step->rows, step->reset, d, true,
+                     rnn_at(step->gates, 2 * d, step->dtype), 3 * d);
     BY_TYPE(step, output_rows, cell, step);
 }
 
@@ -141,18 +146,14 @@ void gru_cell_backward(const struct gru_cell *cell, const struct gru_cell_step *
                        const struct gru_cell_back *back)
 {
     const int64_t d = cell->width;
-    bool f32 = step->dtype == DTYPE_FP32;
-    struct blas_product product = {
-        .tb = true, .m = step->rows, .n = d, .k = d, .lda = 3 * d, .ldb = d, .ldc = d, .alpha = 1};
     BY_TYPE(step, output_rows_back, cell, step, back);
     if (step->before != NULL)
-        blas_multiply(&product, f32, rnn_at(back->dgates, 2 * d, step->dtype),
-                      candidate_weight(cell, step), back->dreset);
+        rnn_multiply(&step->weights->candidate, step->rows,
+                     rnn_at(back->dgates, 2 * d, step->dtype), 3 * d, false, back->dreset, d);
     BY_TYPE(step, reset_rows_back, cell, step, back);
-    product.k = product.ldb = 2 * d;
-    product.beta = 1;
     if (back->dbefore != NULL)
-        blas_multiply(&product, f32, back->dgates, step->weight, back->dbefore);
+        rnn_multiply(&step->weights->gates, step->rows, back->dgates, 3 * d, true, back->dbefore,
+                     d);
 }
 
 void gru_cell_weight(const struct gru_cell *cell, const struct gru_cell_step *step,

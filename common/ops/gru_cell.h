@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/ops/gate_act.h"
+#include "common/ops/rnn.h"
 
 struct gru_cell {
     int64_t width;
@@ -20,13 +21,20 @@ struct gru_cell {
     bool origin_mode;
 };
 
+// The two matrices of a weight, or, for gru_cell_backward, their transposes.
+struct gru_cell_weights {
+    struct rnn_factor gates, candidate;
+};
+struct gru_cell_weights gru_cell_weights(const struct gru_cell *cell, const struct tensor *weight,
+                                         bool backward);
+
 // What one step reads and writes: gates [rows, 3D], the others [rows, D].
 struct gru_cell_step {
     int64_t rows;
     enum dtype dtype;
     void *gates, *reset, *out;   // reset is q
     const void *before;
-    const void *weight;
+    const struct gru_cell_weights *weights;
 };
 void gru_cell_forward(const struct gru_cell *cell, const struct gru_cell_step *step);
 

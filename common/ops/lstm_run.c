@@ -20,7 +20,19 @@
 #include "common/ops/blas.h"
 #include "common/ops/rnn.h"
 
-enum { TEMP_INDEX, TEMP_OUT, TEMP_C, TEMP_H0, TEMP_C0, TEMP_DOUT, TEMP_DGATES, TEMP_DC, TEMP_DH };
+enum {
+    TEMP_INDEX,
+    TEMP_OUT,
+    TEMP_C,
+    TEMP_H0,
+    TEMP_C0,
+    TEMP_DOUT,
+    TEMP_DGATES,
+    TEMP_DC,
+    TEMP_DH,
+    TEMP_WEIGHT,
+    TEMP_PROJ
+};
 
 // What both directions work on: the steps, and where step-by-step values lie.
 struct steps {
@@ -29,9 +41,11 @@ struct steps {
     bool f32;
     void *h0, *c0, *out, *c;
     void *dout, *dgates, *dc, *dh;
+    struct rnn_factor weight, proj;   // Weight and ProjWeight, or both transposed
 };
 
 static int begin(struct op_ctx *ctx, const struct lstm_run *run, struct steps *steps);
+static int pack(struct op_ctx *ctx, const struct lstm_run *run, bool backward, struct steps *steps);
 static void forward_step(const struct lstm_run *run, const struct steps *steps, int64_t n);
 static void project(const struct lstm_run *run, const struct steps *steps, int64_t rows,
                     const void *h, void *out);
@@ -51,6 +65,8 @@ int lstm_run_forward(struct op_ctx *ctx, const struct lstm_run *run)
     struct steps steps;
     int rc = begin(ctx, run, &steps);
     if (rc == 0)
+        rc = pack(ctx, run, false, &steps);
+    if (rc == 0)
         rc = seq_batch_mark(ctx, &steps.batch, run->gates);
     if (rc < 0)
         return rc;
@@ -69,6 +85,8 @@ int lstm_run_backward(struct op_ctx *ctx, const struct lstm_run *run,
     struct steps steps;
     const int64_t d = run->width;
     int rc = begin(ctx, run, &steps);
+    if (rc == 0)
+        rc = pack(ctx, run, true, &steps);
     if (rc == 0)
         rc = begin_back(ctx, run, grads, &steps);
     if (rc < 0)
@@ -112,6 +130,28 @@ static int begin(struct op_ctx *ctx, const struct lstm_run *run, struct steps *s
     return rc;
 }
 
+// What the steps multiply by, backward: their transposes.
+static int pack(struct op_ctx *ctx, const struct lstm_run *run, bool backward, struct steps *steps)
+{
+    const int64_t d = run->width, p = run->out_width;
+    steps->weight = (struct rnn_factor){.dtype = steps->dtype,
+                                        .transposed = backward,
+                                        .k = backward ? 4 * d : p,
+                                        .n = backward ? p : 4 * d,
+                                        .row = 4 * d,
+                                        .b = run->weight->data};
+    int rc = rnn_pack(ctx, TEMP_WEIGHT, steps->batch.steps - 1, &steps->weight);
+    if (rc < 0 || run->proj_weight == NULL)
+        return rc;
+    steps->proj = (struct rnn_factor){.dtype = steps->dtype,
+                                      .transposed = backward,
+                                      .k = backward ? p : d,
+                                      .n = backward ? d : p,
+                                      .row = p,
+                                      .b = run->proj_weight->data};
+    return rnn_pack(ctx, TEMP_PROJ, steps->batch.steps, &steps->proj);
+}
+
 static void forward_step(const struct lstm_run *run, const struct steps *steps, int64_t n)
 {
     const int64_t d = run->width, p = run->out_width, at = steps->batch.starts[n];
@@ -127,15 +167,7 @@ static void forward_step(const struct lstm_run *run, const struct steps *steps, 
     void *out = rnn_at(steps->out, at * p, steps->dtype);
     void *h = run->proj_weight ? rnn_at(run->hidden->data, at * d, steps->dtype) : out;
     if (out_before != NULL)
-        blas_multiply(&(struct blas_product){.m = rows,
-                                             .n = 4 * d,
-                                             .k = p,
-                                             .lda = p,
-                                             .ldb = 4 * d,
-                                             .ldc = 4 * d,
-                                             .alpha = 1,
-                                             .beta = 1},
-                      steps->f32, out_before, run->weight->data, gates);
+        rnn_multiply(&steps->weight, rows, out_before, p, true, gates, 4 * d);
     if (steps->f32)
         lstm_cell_forward_f32(&run->cell, rows, gates, c_before, c, s, h);
     else
@@ -167,9 +199,7 @@ static void project(const struct lstm_run *run, const struct steps *steps, int64
                     const void *h, void *out)
 {
     const int64_t d = run->width, p = run->out_width;
-    blas_multiply(
-        &(struct blas_product){.m = rows, .n = p, .k = d, .lda = d, .ldb = p, .ldc = p, .alpha = 1},
-        steps->f32, h, run->proj_weight->data, out);
+    rnn_multiply(&steps->proj, rows, h, d, false, out, p);
     if (steps->f32)
         gate_act_apply_f32(run->proj_act, rows * p, out);
     else
@@ -231,17 +261,8 @@ static void backward_step(const struct lstm_run *run, const struct lstm_run_grad
     else
         lstm_cell_backward_f64(&run->cell, rows, &back);
     if (n > 0)
-        blas_multiply(&(struct blas_product){.tb = true,
-                                             .m = rows,
-                                             .n = p,
-                                             .k = 4 * d,
-                                             .lda = 4 * d,
-                                             .ldb = 4 * d,
-                                             .ldc = p,
-                                             .alpha = 1,
-                                             .beta = 1},
-                      steps->f32, dgates, run->weight->data,
-                      rnn_at(steps->dout, earlier * p, steps->dtype));
+        rnn_multiply(&steps->weight, rows, dgates, 4 * d, true,
+                     rnn_at(steps->dout, earlier * p, steps->dtype), p);
 }
 
 // dR of the rows from `at` on becomes that of h ProjWeight; returns dh.
@@ -259,10 +280,7 @@ static const void *unproject(const struct lstm_run *run, const struct steps *ste
         gate_act_back_f32(run->proj_act, rows * p, dout, out);
     else
         gate_act_back_f64(run->proj_act, rows * p, dout, out);
-    blas_multiply(
-        &(struct blas_product){
-            .tb = true, .m = rows, .n = d, .k = p, .lda = p, .ldb = p, .ldc = d, .alpha = 1},
-        steps->f32, dout, run->proj_weight->data, steps->dh);
+    rnn_multiply(&steps->proj, rows, dout, p, false, steps->dh, d);
     return steps->dh;
 }
 
@@ -302,14 +320,6 @@ static void state_gradients(const struct lstm_run *run, const struct lstm_run_gr
         return;
     if (first < steps->batch.sequences)
         memset(steps->h0, 0, (size_t)(steps->batch.sequences * p) * dtype_bytes(steps->dtype));
-    blas_multiply(&(struct blas_product){.tb = true,
-                                         .m = first,
-                                         .n = p,
-                                         .k = 4 * d,
-                                         .lda = 4 * d,
-                                         .ldb = 4 * d,
-                                         .ldc = p,
-                                         .alpha = 1},
-                  steps->f32, steps->dgates, run->weight->data, steps->h0);
+    rnn_multiply(&steps->weight, first, steps->dgates, 4 * d, false, steps->h0, p);
     rnn_put_state(&steps->batch, grads->h0, steps->h0);
 }

@@ -28,7 +28,7 @@ struct lstm_run_grads {
     struct tensor *input, *weight, *bias, *h0, *c0, *proj_weight;
 };
 
-#define LSTM_RUN_TEMPS 9
+#define LSTM_RUN_TEMPS 11
 
 // Shapes are as above but for the S rows of h0 and c0, which are checked here, with the LoD of
 // input. Both use ctx->temps.

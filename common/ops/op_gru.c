@@ -57,13 +57,25 @@ static const struct op_slot_def gru_grad_outputs[] = {{"Input@GRAD", OP_SLOT_OPT
                                                       {"Bias@GRAD", OP_SLOT_OPTIONAL},
                                                       {NULL, 0}};
 
-enum { TEMP_INDEX, TEMP_H0, TEMP_DOUT, TEMP_DGATES, TEMP_DRESET, TEMP_DH0, TEMP_BEFORE, GRU_TEMPS };
+enum {
+    TEMP_INDEX,
+    TEMP_H0,
+    TEMP_DOUT,
+    TEMP_DGATES,
+    TEMP_DRESET,
+    TEMP_DH0,
+    TEMP_BEFORE,
+    TEMP_GATES,
+    TEMP_CANDIDATE,
+    GRU_TEMPS
+};
 
 // What the steps of both directions share.
 struct gru {
     struct gru_cell cell;
     struct seq_batch batch;
     enum dtype dtype;
+    struct gru_cell_weights weights;
     void *h0, *gates, *reset, *out;   // step by step
 };
 
@@ -117,7 +129,7 @@ static int gru_grad_infer(struct op_shape *shape)
     return rc;
 }
 
-static int prepare(struct op_ctx *ctx, struct gru *gru)
+static int prepare(struct op_ctx *ctx, bool backward, struct gru *gru)
 {
     static const int others[] = {GRU_H0, GRU_WEIGHT, GRU_BIAS, -1};
     const struct tensor *input = op_in(ctx, GRU_INPUT);
@@ -134,10 +146,16 @@ static int prepare(struct op_ctx *ctx, struct gru *gru)
                             &ctx->temps[TEMP_INDEX], &gru->batch);
     if (rc == 0)
         rc = rnn_order(ctx, &gru->batch, "H0", op_in(ctx, GRU_H0), TEMP_H0, &gru->h0);
+    if (rc < 0)
+        return rc;
+    gru->weights = gru_cell_weights(&gru->cell, op_in(ctx, GRU_WEIGHT), backward);
+    rc = rnn_pack(ctx, TEMP_GATES, gru->batch.steps - 1, &gru->weights.gates);
+    if (rc == 0)
+        rc = rnn_pack(ctx, TEMP_CANDIDATE, gru->batch.steps - 1, &gru->weights.candidate);
     return rc;
 }
 
-static struct gru_cell_step step_of(const struct op_ctx *ctx, const struct gru *gru, int64_t n)
+static struct gru_cell_step step_of(const struct gru *gru, int64_t n)
 {
     const int64_t d = gru->cell.width, at = gru->batch.starts[n];
     const int64_t earlier = n > 0 ? gru->batch.starts[n - 1] : 0;
@@ -148,7 +166,7 @@ static struct gru_cell_step step_of(const struct op_ctx *ctx, const struct gru *
         .reset = rnn_at(gru->reset, at * d, gru->dtype),
         .out = rnn_at(gru->out, at * d, gru->dtype),
         .before = n > 0 ? rnn_at(gru->out, earlier * d, gru->dtype) : gru->h0,
-        .weight = op_in(ctx, GRU_WEIGHT)->data,
+        .weights = &gru->weights,
     };
 }
 
@@ -157,7 +175,7 @@ static int gru_forward(struct op_ctx *ctx)
     struct gru gru;
     struct tensor *gates = op_out(ctx, GRU_OUT_GATE), *hidden = op_out(ctx, GRU_OUT_HIDDEN);
     struct tensor *out = op_out(ctx, GRU_OUT_BATCH_HIDDEN);
-    int rc = prepare(ctx, &gru);
+    int rc = prepare(ctx, false, &gru);
     if (rc == 0)
         rc = seq_batch_mark(ctx, &gru.batch, gates);
     if (rc == 0)
@@ -170,7 +188,7 @@ static int gru_forward(struct op_ctx *ctx)
     gru.out = out->data;
     rnn_gather(&gru.batch, gates, op_in(ctx, GRU_INPUT), op_in(ctx, GRU_BIAS), 3 * d);
     for (int64_t n = 0; n < gru.batch.steps; n++) {
-        struct gru_cell_step step = step_of(ctx, &gru, n);
+        struct gru_cell_step step = step_of(&gru, n);
         gru_cell_forward(&gru.cell, &step);
     }
     seq_batch_scatter(&gru.batch, hidden->data, gru.out, (size_t)d * dtype_bytes(gru.dtype));
@@ -232,7 +250,7 @@ static int gru_backward(struct op_ctx *ctx)
     struct gru gru;
     struct gru_cell_back back = {0};
     void *dh0 = NULL;
-    int rc = prepare(ctx, &gru);
+    int rc = prepare(ctx, true, &gru);
     if (rc == 0)
         rc = shape_check_floats(ctx, others);
     if (rc == 0)
@@ -245,7 +263,7 @@ static int gru_backward(struct op_ctx *ctx)
     gru.reset = op_in(ctx, GRU_IN_RESET)->data;
     gru.out = op_in(ctx, GRU_IN_BATCH_HIDDEN)->data;
     for (int64_t n = gru.batch.steps - 1; n >= 0; n--) {
-        struct gru_cell_step step = step_of(ctx, &gru, n);
+        struct gru_cell_step step = step_of(&gru, n);
         int64_t at = gru.batch.starts[n], earlier = n > 0 ? gru.batch.starts[n - 1] : 0;
         back.dout = rnn_at(dout, at * d, gru.dtype);
         back.dgates = rnn_at(dgates, at * 3 * d, gru.dtype);

@@ -124,13 +124,14 @@ static int prepare(const struct op_ctx *ctx, struct gru_cell *cell)
     return rc;
 }
 
-static struct gru_cell_step step_of(const struct op_ctx *ctx)
+static struct gru_cell_step step_of(const struct op_ctx *ctx,
+                                    const struct gru_cell_weights *weights)
 {
     const struct tensor *before = op_in(ctx, UNIT_HIDDEN_PREV);
     return (struct gru_cell_step){.rows = before->dims.d[0],
                                   .dtype = before->dtype,
                                   .before = before->data,
-                                  .weight = op_in(ctx, UNIT_WEIGHT)->data};
+                                  .weights = weights};
 }
 
 static int unit_forward(struct op_ctx *ctx)
@@ -140,7 +141,8 @@ static int unit_forward(struct op_ctx *ctx)
     if (rc < 0)
         return rc;
     struct tensor *gates = op_out(ctx, UNIT_GATE);
-    struct gru_cell_step step = step_of(ctx);
+    const struct gru_cell_weights weights = gru_cell_weights(&cell, op_in(ctx, UNIT_WEIGHT), false);
+    struct gru_cell_step step = step_of(ctx, &weights);
     step.gates = gates->data;
     step.reset = op_out(ctx, UNIT_RESET)->data;
     step.out = op_out(ctx, UNIT_HIDDEN)->data;
@@ -163,7 +165,8 @@ static int unit_backward(struct op_ctx *ctx)
         return rc;
     struct tensor *dinput = op_out(ctx, UNIT_INPUT), *dbefore = op_out(ctx, UNIT_HIDDEN_PREV);
     struct tensor *dweight = op_out(ctx, UNIT_WEIGHT), *dbias = op_out(ctx, UNIT_BIAS);
-    struct gru_cell_step step = step_of(ctx);
+    const struct gru_cell_weights weights = gru_cell_weights(&cell, op_in(ctx, UNIT_WEIGHT), true);
+    struct gru_cell_step step = step_of(ctx, &weights);
     step.gates = op_in(ctx, UNIT_IN_GATE)->data;
     step.reset = op_in(ctx, UNIT_IN_RESET)->data;
     back.dout = op_in(ctx, UNIT_IN_DHIDDEN)->data;

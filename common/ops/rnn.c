@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/ops/blas.h"
+#include "common/ops/gemm_small.h"
 #include "common/ops/op_clones.h"
 
 int rnn_temp(struct op_ctx *ctx, int temp, enum dtype dtype, int64_t rows, int64_t width,
@@ -108,4 +110,40 @@ void rnn_sum_rows(enum dtype dtype, int64_t rows, int64_t width, const void *x, 
 void rnn_put_state(const struct seq_batch *batch, const struct tensor *grad, const void *from)
 {
     seq_batch_put(batch, grad->data, from, (size_t)grad->dims.d[1] * dtype_bytes(grad->dtype));
+}
+
+int rnn_pack(struct op_ctx *ctx, int temp, int64_t products, struct rnn_factor *factor)
+{
+    void *panels = NULL;
+    int64_t floats =
+        products > 1 && factor->dtype == DTYPE_FP32 ? gemm_small_panels(factor->k, factor->n) : 0;
+    factor->panels = NULL;
+    if (floats == 0)
+        return 0;
+    int rc = rnn_temp(ctx, temp, DTYPE_FP32, 1, floats, &panels);
+    if (rc < 0)
+        return rc;
+    const struct blas_product product = {
+        .tb = factor->transposed, .n = factor->n, .k = factor->k, .ldb = factor->row};
+    gemm_small_pack(&product, factor->b, panels);
+    factor->panels = panels;
+    return 0;
+}
+
+void rnn_multiply(const struct rnn_factor *factor, int64_t rows, const void *a, int64_t a_row,
+                  bool add, void *c, int64_t c_row)
+{
+    const struct blas_product product = {.tb = factor->transposed,
+                                         .m = rows,
+                                         .n = factor->n,
+                                         .k = factor->k,
+                                         .lda = a_row,
+                                         .ldb = factor->row,
+                                         .ldc = c_row,
+                                         .alpha = 1,
+                                         .beta = add ? 1 : 0};
+    if (factor->panels != NULL)
+        gemm_small_packed(&product, a, factor->panels, c);
+    else
+        blas_multiply(&product, factor->dtype == DTYPE_FP32, a, factor->b, c);
 }

@@ -29,3 +29,17 @@ void rnn_add_bias(int64_t rows, int64_t width, const struct tensor *to, const st
 void rnn_sum_rows(enum dtype dtype, int64_t rows, int64_t width, const void *x, void *out);
 // The gradient of a state: from's rows (the batch's order) into grad.
 void rnn_put_state(const struct seq_batch *batch, const struct tensor *grad, const void *from);
+
+// The same matrix [k, n] (stored [n, k] when transposed) under the product of every step.
+struct rnn_factor {
+    enum dtype dtype;
+    bool transposed;
+    int64_t k, n, row;   // row: elements from one stored row to the next
+    const void *b;
+    const float *panels;   // of gemm_small.h; NULL: BLAS takes b
+};
+// Packs the matrix into ctx->temps[temp] when it is for `products` products and that pays.
+int rnn_pack(struct op_ctx *ctx, int temp, int64_t products, struct rnn_factor *factor);
+// c = a b, or c += a b: a [rows, k] and c [rows, n] with so many elements a row.
+void rnn_multiply(const struct rnn_factor *factor, int64_t rows, const void *a, int64_t a_row,
+                  bool add, void *c, int64_t c_row);
