@@ -135,7 +135,9 @@ static int backward_rows(struct op_ctx *ctx, const struct dims *table)
         int64_t id = row_index_at(ids, i);
         if (id < 0 || id >= table->d[0])
             continue;
-        memcpy((char *)dw->value.data + kept * bytes, (const char *)dout->data + i * bytes, bytes);
+        if (bytes > 0)
+            memcpy((char *)dw->value.data + kept * bytes, (const char *)dout->data + i * bytes,
+                   bytes);
         dw->rows[kept++] = id;
     }
     rc = selected_rows_shape(dw, table->d[0], kept, dout->dtype, table);

@@ -156,7 +156,9 @@ static int split_forward(struct op_ctx *ctx)
         struct selected_rows *out = &ctx->out[0].vars[at]->rows;
         size_t to = (size_t)counts[at]++;
         out->rows[to] = x->rows[k] - first;
-        memcpy((char *)out->value.data + to * bytes, (const char *)value->data + k * bytes, bytes);
+        if (bytes > 0)
+            memcpy((char *)out->value.data + to * bytes, (const char *)value->data + k * bytes,
+                   bytes);
     }
     return rc;
 }
