@@ -28,7 +28,8 @@ struct sl_load_item {
     enum sl_fate fate;
     int64_t row, rows;         // SL_SLICED: rows [row, row + rows) of the file
     uint64_t offset, bytes;    // of what was taken, in the file
-    const char *sha256;        // of the file, checked against the manifest; NULL: no checksum
+    const char *sha256;        // of the file, by the manifest, against which what was read is
+                               // checked; NULL: no checksum
     int64_t step;              // when the file was saved, or -1
     const char *note;          // what differs, why it was kept; or NULL
 };

@@ -24,6 +24,7 @@
 
 #include <jansson.h>
 
+#include "common/base/block_sums.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/limits.h"
@@ -61,8 +62,10 @@ void ckpt_manifest_deinit(struct ckpt_manifest *manifest)
 {
     ckpt_progress_deinit(&manifest->progress);
     ckpt_facts_deinit(&manifest->facts);
-    for (size_t i = 0; i < manifest->files_count; i++)
+    for (size_t i = 0; i < manifest->files_count; i++) {
         mem_free(manifest->files[i].name);
+        mem_free(manifest->files[i].blocks);
+    }
     mem_free(manifest->files);
     ckpt_manifest_init(manifest);
 }
@@ -74,6 +77,7 @@ struct ckpt_file *ckpt_manifest_add(struct ckpt_manifest *manifest, const char *
     struct ckpt_file *file = &manifest->files[manifest->files_count++];
     file->name = mem_must_strdup(name);
     file->bytes = bytes;
+    file->blocks = NULL;
     file->other = false;
     file->step = -1;
     snprintf(file->sha256, sizeof file->sha256, "%s", sha256);
@@ -234,6 +238,8 @@ static int append_file(struct buf *out, const struct ckpt_file *file)
     if (rc >= 0)
         rc = buf_printf(out, ", \"bytes\": %" PRIu64 ", \"sha256\": \"%s\"", file->bytes,
                         file->sha256);
+    if (rc >= 0 && file->blocks)
+        rc = buf_printf(out, ", \"blocks\": \"%s\"", file->blocks);
     if (rc >= 0 && file->other)
         rc = buf_printf(out, ", \"other\": true");
     if (rc >= 0 && file->step >= 0)
@@ -320,8 +326,14 @@ static int read_files(const json_t *list, const char *name, struct ckpt_manifest
         const json_t *step = json_object_get(item, "step");
         if (step && (!json_is_integer(step) || json_integer_value(step) < 0))
             return err_set(err, SL_EFORMAT, "%s: files[%zu]: step is wrong", name, i);
+        const json_t *blocks = json_object_get(item, "blocks");
+        if (blocks && (!json_is_string(blocks) ||
+                       !block_sums_fits(json_string_value(blocks),
+                                        (uint64_t)json_integer_value(size))))
+            return err_set(err, SL_EFORMAT, "%s: files[%zu]: blocks is wrong", name, i);
         struct ckpt_file *entry =
             ckpt_manifest_add(out, file, (uint64_t)json_integer_value(size), sha256);
+        entry->blocks = blocks ? mem_must_strdup(json_string_value(blocks)) : NULL;
         entry->other = json_is_true(json_object_get(item, "other"));
         entry->step = step ? json_integer_value(step) : -1;
     }

@@ -25,6 +25,7 @@ struct ckpt_file {
     char *name;   // relative to the folder
     uint64_t bytes;
     char sha256[FSUTIL_SHA256_HEX];
+    char *blocks;   // block_sums of a file longer than one block, or NULL
     bool other;     // no variables: a program, the sums
     int64_t step;   // of an older save that this file is from; -1: of progress
 };

@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/block_sums.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/limits.h"
 #include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
+#include "common/base/workers.h"
 #include "common/ckpt/ckpt_manifest.h"
 #include "common/ckpt/ckpt_vars.h"
 #include "common/ckpt/pickle.h"
@@ -23,14 +25,26 @@
 #define CHUNK_BYTES (1u << 20)
 #define LATEST_NAME "LATEST"
 
+// Bytes on their way into the sum of the open file.
+struct sum_job {
+    struct saver *saver;
+    const uint8_t *data;
+    size_t bytes;
+};
+
 struct saver {
     const struct ckpt_source *source;
     const struct ckpt_save_options *options;
     struct store_writer *writer;
     struct fsutil_sha256 *sha;   // of the open file
+    struct block_sums *blocks;   // likewise
     uint64_t file_bytes;
-    uint8_t *chunk;
+    // Rows are read into one chunk while the summing thread takes the sum of the other.
+    uint8_t *chunks[2];
     size_t chunk_cap;
+    int chunk;   // the one to be filled next
+    struct workers *summing;
+    struct sum_job job;
     struct ckpt_manifest manifest;
     uint64_t bytes;
     bool has_counter;
@@ -51,6 +65,9 @@ static int close_file(struct saver *saver, const char *name, struct err *err);
 static int add_bytes(struct saver *saver, const void *data, size_t bytes, struct err *err);
 static int write_var(struct saver *saver, size_t i, struct err *err);
 static int write_header(struct saver *saver, const struct ckpt_var *var, struct err *err);
+static int add_chunk(struct saver *saver, size_t bytes, struct err *err);
+static void take_sum(void *arg);
+static int reserve_chunks(struct saver *saver, size_t bytes, const char *name, struct err *err);
 static int check_finite(const struct ckpt_var *var, const void *data, size_t bytes, int64_t row,
                         struct err *err);
 static int keep_foreign_entries(struct saver *saver, const char *dir, struct err *err);
@@ -68,7 +85,7 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
 {
     if (!options)
         options = &no_options;
-    struct saver saver = {.source = source, .options = options};
+    struct saver saver = {.source = source, .options = options, .summing = workers_new(1)};
     struct store_options store;
     char *busy = busy_text();
     ckpt_manifest_init(&saver.manifest);
@@ -89,13 +106,17 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
     if (rc && saver.writer)
         err_prefix(err, "save %s", dir);
     store_end(saver.writer);
+    workers_wait(saver.summing);
     if (saver.sha) {
         char unused[FSUTIL_SHA256_HEX];
         fsutil_sha256_end(saver.sha, unused);
+        mem_free(block_sums_end(saver.blocks));
     }
     ckpt_manifest_deinit(&saver.manifest);
     ckpt_facts_deinit(&saver.kept);
-    mem_free(saver.chunk);
+    workers_free(saver.summing);
+    mem_free(saver.chunks[0]);
+    mem_free(saver.chunks[1]);
     mem_free(busy);
     return rc;
 }
@@ -291,24 +312,53 @@ static int open_file(struct saver *saver, const char *name, struct err *err)
 {
     saver->file_bytes = 0;
     saver->sha = fsutil_sha256_new();
+    saver->blocks = block_sums_new();
     return store_put_open(saver->writer, name, err);
 }
 
 static int close_file(struct saver *saver, const char *name, struct err *err)
 {
     char sum[FSUTIL_SHA256_HEX];
+    workers_wait(saver->summing);
     fsutil_sha256_end(saver->sha, sum);
     saver->sha = NULL;
-    ckpt_manifest_add(&saver->manifest, name, saver->file_bytes, sum);
+    char *blocks = block_sums_end(saver->blocks);
+    struct ckpt_file *file = ckpt_manifest_add(&saver->manifest, name, saver->file_bytes, sum);
+    if (saver->file_bytes > BLOCK_SUMS_BYTES)
+        file->blocks = blocks;
+    else
+        mem_free(blocks);
     saver->bytes += saver->file_bytes;
     return store_put_close(saver->writer, err);
 }
 
 static int add_bytes(struct saver *saver, const void *data, size_t bytes, struct err *err)
 {
-    fsutil_sha256_add(saver->sha, data, bytes);
+    workers_wait(saver->summing);
+    saver->job = (struct sum_job){saver, data, bytes};
+    take_sum(&saver->job);
     saver->file_bytes += bytes;
     return store_put_write(saver->writer, data, bytes, err);
+}
+
+// The filled chunk, which belongs to the summing thread until the chunk after it comes.
+static int add_chunk(struct saver *saver, size_t bytes, struct err *err)
+{
+    const uint8_t *data = saver->chunks[saver->chunk];
+    saver->chunk = 1 - saver->chunk;
+    saver->file_bytes += bytes;
+    int rc = store_put_write(saver->writer, data, bytes, err);
+    workers_wait(saver->summing);
+    saver->job = (struct sum_job){saver, data, bytes};
+    workers_submit(saver->summing, take_sum, NULL, &saver->job);
+    return rc;
+}
+
+static void take_sum(void *arg)
+{
+    const struct sum_job *job = arg;
+    fsutil_sha256_add(job->saver->sha, job->data, job->bytes);
+    block_sums_add(job->saver->blocks, job->data, job->bytes);
 }
 
 static int write_var(struct saver *saver, size_t i, struct err *err)
@@ -323,30 +373,40 @@ static int write_var(struct saver *saver, size_t i, struct err *err)
         return rc;
     size_t row_bytes = (size_t)(count / (uint64_t)rows) * dtype_bytes(var->dtype);
     int64_t step = row_bytes < CHUNK_BYTES ? (int64_t)(CHUNK_BYTES / row_bytes) : 1;
-    if ((size_t)step * row_bytes > saver->chunk_cap) {
-        mem_free(saver->chunk);
-        saver->chunk_cap = (size_t)step * row_bytes;
-        saver->chunk = mem_alloc(saver->chunk_cap);
-        if (!saver->chunk) {
-            saver->chunk_cap = 0;
-            return err_set(err, SL_ENOMEM, "%s: no memory for a row of %zu bytes", var->name,
-                           row_bytes);
-        }
-    }
+    rc = reserve_chunks(saver, (size_t)step * row_bytes, var->name, err);
     for (int64_t row = 0; row < rows && !rc; row += step) {
         int64_t n = rows - row < step ? rows - row : step;
         size_t bytes = (size_t)n * row_bytes;
-        rc = saver->source->read_rows(saver->source->self, i, row, n, saver->chunk, err);
+        uint8_t *chunk = saver->chunks[saver->chunk];
+        rc = saver->source->read_rows(saver->source->self, i, row, n, chunk, err);
         if (!rc && !saver->options->allow_non_finite)
-            rc = check_finite(var, saver->chunk, bytes, row, err);
+            rc = check_finite(var, chunk, bytes, row, err);
+        if (!rc && var->dtype == DTYPE_INT64 && count == 1 &&
+            str_eq(var->name, CKPT_VARS_COUNTER)) {
+            memcpy(&saver->counter, chunk, sizeof saver->counter);
+            saver->has_counter = true;
+        }
         if (!rc)
-            rc = add_bytes(saver, saver->chunk, bytes, err);
-    }
-    if (!rc && var->dtype == DTYPE_INT64 && count == 1 && str_eq(var->name, CKPT_VARS_COUNTER)) {
-        memcpy(&saver->counter, saver->chunk, sizeof saver->counter);
-        saver->has_counter = true;
+            rc = add_chunk(saver, bytes, err);
     }
     return rc;
+}
+
+// Two chunks of that many bytes, and nobody at work on them.
+static int reserve_chunks(struct saver *saver, size_t bytes, const char *name, struct err *err)
+{
+    if (bytes <= saver->chunk_cap)
+        return 0;
+    workers_wait(saver->summing);
+    saver->chunk_cap = 0;
+    for (int i = 0; i < 2; i++) {
+        mem_free(saver->chunks[i]);
+        saver->chunks[i] = mem_alloc(bytes);
+    }
+    if (!saver->chunks[0] || !saver->chunks[1])
+        return err_set(err, SL_ENOMEM, "%s: no memory for rows of %zu bytes", name, bytes);
+    saver->chunk_cap = bytes;
+    return 0;
 }
 
 static int write_header(struct saver *saver, const struct ckpt_var *var, struct err *err)
@@ -416,6 +476,7 @@ static int keep_foreign_entries(struct saver *saver, const char *dir, struct err
         if (store_file_bytes(there) == file->bytes) {
             struct ckpt_file *kept =
                 ckpt_manifest_add(&saver->manifest, file->name, file->bytes, file->sha256);
+            kept->blocks = file->blocks ? mem_must_strdup(file->blocks) : NULL;
             kept->other = file->other;
             kept->step = file->step >= 0 ? file->step : old.has_progress ? old.progress.step : -1;
             if (!file->other && old.has_facts)

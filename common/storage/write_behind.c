@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few buffers go round between the caller and one worker thread. The kernel is told to begin with
-// the disk's work as soon as bytes are there, and files are flushed late, so that one commit of the
-// file system's journal serves many of them. An fd belongs to the worker from the first put on.
+// A few buffers go round between the caller and one worker thread. Files longer than a buffer are
+// written past the page cache where the file system can (O_DIRECT): a checkpoint is not read again
+// soon, and its pages would push others out. Of the rest the kernel is told to begin with the
+// disk's work as soon as bytes are there. Files are flushed late, so that one commit of the file
+// system's journal serves many of them. An fd belongs to the worker from the first put on.
 
 #include "common/storage/write_behind.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -21,19 +24,22 @@
 #define BUFFER_BYTES (1u << 20)
 #define UNFLUSHED_MAX 64         // files open at a time
 #define START_BYTES (8u << 20)   // written before the disk is told to begin
+#define BLOCK_BYTES 4096u        // what O_DIRECT wants addresses and lengths to be multiples of
 
 struct target {
     int fd;
     char *name;
     uint64_t written, started;
+    bool direct;
 };
 
 struct piece {
     struct write_behind *behind;
     struct target *target;
     size_t bytes;
-    bool last;   // of the file
-    uint8_t data[BUFFER_BYTES];
+    bool last;       // of the file
+    uint8_t *data;   // BUFFER_BYTES within room, at a multiple of BLOCK_BYTES
+    uint8_t room[BUFFER_BYTES + BLOCK_BYTES];
 };
 
 struct write_behind {
@@ -53,6 +59,9 @@ struct write_behind {
 static struct piece *take_piece(struct write_behind *b, struct err *err);
 static void submit(struct write_behind *b, bool last);
 static void write_piece(void *arg);
+static int write_all(struct write_behind *b, struct target *t, const uint8_t *data, size_t bytes,
+                     struct err *err);
+static bool set_direct(int fd, bool direct);
 static void keep_failure(struct write_behind *b, const struct err *failure);
 static int failure_of(struct write_behind *b, struct err *err);
 static void flush_first(struct write_behind *b);
@@ -141,6 +150,8 @@ static struct piece *take_piece(struct write_behind *b, struct err *err)
     pthread_mutex_lock(&b->lock);
     if (b->free_count == 0 && b->made < BUFFERS) {
         piece = mem_alloc(sizeof *piece);
+        if (piece != NULL)
+            piece->data = piece->room + BLOCK_BYTES - (uintptr_t)piece->room % BLOCK_BYTES;
         b->made += piece != NULL;
     }
     while (piece == NULL && b->made > 0 && b->free_count == 0)
@@ -172,11 +183,12 @@ static void write_piece(void *arg)
     struct write_behind *b = piece->behind;
     struct target *t = piece->target;
     struct err failure = {0};
-    if (failure_of(b, NULL) == 0 && piece->bytes > 0 &&
-        folder_write(b->io, t->fd, piece->data, piece->bytes, t->name, &failure) < 0)
+    if (t->written == 0 && !piece->last)
+        t->direct = set_direct(t->fd, true);
+    if (failure_of(b, NULL) == 0 && write_all(b, t, piece->data, piece->bytes, &failure) < 0)
         keep_failure(b, &failure);
     t->written += piece->bytes;
-    if (t->written - t->started >= START_BYTES || piece->last) {
+    if (!t->direct && (t->written - t->started >= START_BYTES || piece->last)) {
         // Only a hint to the kernel; the flush judges.
         sync_file_range(t->fd, (off_t)t->started, (off_t)(t->written - t->started),
                         SYNC_FILE_RANGE_WRITE);
@@ -191,6 +203,31 @@ static void write_piece(void *arg)
     b->free[b->free_count++] = piece;
     pthread_cond_signal(&b->freed);
     pthread_mutex_unlock(&b->lock);
+}
+
+// Whole blocks past the page cache as long as that works, the rest through it.
+static int write_all(struct write_behind *b, struct target *t, const uint8_t *data, size_t bytes,
+                     struct err *err)
+{
+    while (bytes > 0) {
+        if (t->direct && bytes < BLOCK_BYTES)
+            t->direct = !set_direct(t->fd, false);
+        size_t n = t->direct ? bytes - bytes % BLOCK_BYTES : bytes;
+        ssize_t done = b->io->write(t->fd, data, n);
+        if (done < 0 && errno == EINVAL && t->direct && set_direct(t->fd, false))
+            t->direct = false;
+        else if (done == 0 || (done < 0 && errno != EINTR))
+            return folder_fail(err, "write", t->name);
+        else if (done > 0)
+            data += done, bytes -= (size_t)done;
+    }
+    return 0;
+}
+
+static bool set_direct(int fd, bool direct)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
 }
 
 static void keep_failure(struct write_behind *b, const struct err *failure)

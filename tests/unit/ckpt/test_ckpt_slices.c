@@ -262,6 +262,74 @@ static void test_recorded_save_is_cut_like_paddle_does(void **state)
     slice_map_deinit(&map);
 }
 
+// A table of 12 blocks on two servers. Damage in the rows of one is found by that one; the other
+// does not read them.
+static void test_a_server_checks_the_blocks_of_its_rows(void **state)
+{
+    (void)state;
+    const struct dims full = {.rank = 2, .d = {12 << 10, 1024}};
+    struct slice_map map;
+    struct err err = {0};
+    slice_map_init(&map);
+    map.servers = 2;
+    map.trainers = 1;
+    struct slice_var *var = slice_map_add(&map, "table", SLICE_PARAM, NULL, DTYPE_FP32, &full);
+    for (int i = 0; i < 2; i++)
+        slice_var_add(var, i, i * (6 << 10), 6 << 10, i ? "table.block1" : "table.block0");
+    assert_int_equal(slice_map_finish(&map, &err), 0);
+
+    struct scope *whole = scope_new();
+    struct tensor *t = variable_tensor(scope_var(whole, "table"));
+    assert_int_equal(tensor_resize(t, DTYPE_FP32, &full), 0);
+    for (uint64_t i = 0; i < tensor_count(t); i++)
+        tensor_f32(t)[i] = (float)(i % 1000003);
+    struct str_list names = {0};
+    str_list_add(&names, "table");
+    struct ckpt_source *source;
+    struct ckpt_saved saved = {0};
+    assert_int_equal(ckpt_source_scope(whole, &names, &source, &err), 0);
+    assert_int_equal(ckpt_save(source, at("t"), NULL, &saved, &err), 0);
+    char *path = fsutil_join(saved.path, "table");
+    ckpt_save_deinit(&saved);
+    ckpt_source_free(source);
+    str_list_deinit(&names);
+
+    for (int damaged = -1; damaged < 2; damaged++) {
+        if (damaged >= 0) {   // a bit in the middle of this server's rows
+            int fd = open(path, O_RDWR);
+            off_t place = (off_t)((damaged * 24 + 12) << 20);
+            uint8_t byte;
+            assert_true(fd >= 0 && pread(fd, &byte, 1, place) == 1);
+            byte ^= 4;
+            assert_int_equal(pwrite(fd, &byte, 1, place), 1);
+            close(fd);
+        }
+        for (int server = 0; server < 2; server++) {
+            struct program *program = server_program(&map, server);
+            struct scope *scope = scope_new();
+            struct ckpt_report report;
+            struct ckpt_load_options options = {.slices = &map, .server = server};
+            ckpt_report_init(&report);
+            int rc = ckpt_load(at("t"), program, scope, &options, &report, &err);
+            assert_int_equal(rc, server <= damaged ? SL_ECORRUPT : 0);
+            if (rc == 0) {
+                const char *name = server ? "table.block1" : "table.block0";
+                const uint64_t first = (uint64_t)server * (6 << 20);
+                const struct tensor *part = value_of(scope, name);
+                assert_int_equal(tensor_count(part), 6 << 20);
+                for (uint64_t i = 0; i < tensor_count(part); i += 4097)
+                    assert_true(tensor_f32(part)[i] == tensor_f32(t)[first + i]);
+            }
+            ckpt_report_deinit(&report);
+            scope_free(scope);
+            program_free(program);
+        }
+    }
+    mem_free(path);
+    scope_free(whole);
+    slice_map_deinit(&map);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -269,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_two_servers_saved_any_number_loaded),
         TEST(test_a_server_takes_its_rows_only),
+        TEST(test_a_server_checks_the_blocks_of_its_rows),
         TEST(test_digest_tells_plain_folders_apart),
         TEST(test_parameters_only_leave_states_alone),
         TEST(test_a_server_program_without_slices_is_refused),
