@@ -39,8 +39,10 @@ int data_options_init(const struct engine *engine, const struct program *program
         .feasign_first = str_eq(option_string(options, "pair_order"), "feasign:slot"),
         .pipe_command = option_string(options, "pipe_command"),
         .skip_bad_lines = str_eq(option_string(options, "bad_lines"), "skip"),
-        .hash_dim = option_int(options, "hash_dim"),
-        .ngram = (int)option_int(options, "ngram"),
+        .hash_dim = option_is_set(options, "hash_dim") ? option_int(options, "hash_dim")
+                                                       : engine->job.hash_dim,
+        .ngram = option_is_set(options, "ngram") ? (int)option_int(options, "ngram")
+                                                 : engine->job.ngram,
         .unpacked_max = option_bytes(options, "unpacked_max"),
     };
     return reader_parse_label(option_string(options, "label"), &how->text.label, err);

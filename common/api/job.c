@@ -88,14 +88,26 @@ static int check_options(const struct option_set *options, struct err *err)
 
 // ---- a model of the zoo
 
+static int64_t set_size(const struct option_set *options, const char *name)
+{
+    return option_is_set(options, name) ? option_int(options, name) : 0;
+}
+
 static int build_model(const struct option_set *options, struct job *job, struct err *err)
 {
     const struct zoo_model *model = zoo_find(option_string(options, "model"));
-    struct zoo_options settings = {0};
+    struct zoo_options settings = {.table_rows = 0};
     struct sl_error error = {0};
     const char *hidden = option_is_set(options, "hidden") ? option_string(options, "hidden") : NULL;
-    if (zoo_parse_hidden(model, hidden, &settings, &error) < 0)
-        return err_set(err, SL_EUSAGE, "--hidden: %s", error.text);
+    settings.table_rows = set_size(options, "table_rows");
+    settings.embedding_size = set_size(options, "embedding_size");
+    settings.sparse_slots = set_size(options, "sparse_slots");
+    settings.classes = set_size(options, "classes");
+    settings.ngram = set_size(options, "ngram");
+    settings.dense_tables = !option_bool(options, "is_sparse");
+    if (zoo_parse_hidden(model, hidden, &settings, &error) < 0 ||
+        zoo_complete(model, &settings, &error) < 0)
+        return err_set(err, SL_EUSAGE, "--model %s", error.text);
 
     job->model = model;
     job->main = sl_program_new();
@@ -123,6 +135,8 @@ static int build_model(const struct option_set *options, struct job *job, struct
 
 static void name_network(const struct zoo_network *network, struct job *job)
 {
+    job->hash_dim = network->hash_dim;
+    job->ngram = (int)network->ngram;
     job->loss = mem_must_strdup(sl_var_name(network->loss));
     for (size_t i = 0; i < network->feeds_count; i++)
         str_list_add(&job->feeds, sl_var_name(network->feeds[i]));
@@ -217,16 +231,21 @@ static void find_feeds(const struct block *block, struct str_list *out)
     map_deinit(&made);
 }
 
+// The first accuracy, the first auc over all batches and the first over the last ones.
 static void find_metrics(const struct block *block, struct job *job)
 {
-    for (size_t i = 0; i < block->ops_count && job->metric_names.count == 0; i++) {
-        const char *name = str_eq(block->ops[i]->type, "accuracy")
-                               ? op_desc_output1(block->ops[i], "Accuracy")
-                               : NULL;
-        if (!name)
+    for (size_t i = 0; i < block->ops_count; i++) {
+        const struct op_desc *op = block->ops[i];
+        const struct attr *window = op_desc_attr(op, "slide_steps");
+        bool auc = str_eq(op->type, "auc"), all = window && window->i == 0;
+        const char *name = auc ? (all ? "auc" : "batch_auc") : "acc";
+        const char *var = auc                              ? op_desc_output1(op, "AUC")
+                          : str_eq(op->type, "accuracy") ? op_desc_output1(op, "Accuracy")
+                                                         : NULL;
+        if (!var || str_list_has(&job->metric_names, name))
             continue;
-        str_list_add(&job->metric_names, "acc");
-        str_list_add(&job->metric_vars, name);
+        str_list_add(&job->metric_names, name);
+        str_list_add(&job->metric_vars, var);
     }
 }
 

@@ -53,9 +53,22 @@ const struct option_row option_table[] = {
      "allow to listen beyond loopback without keys"},
 
     {"model", OPTION_STRING, DAEMONS, NULL, NULL, 0, 0, "model", NULL, "NAME",
-     "a model of the zoo: fit_a_line, recognize_digits, lenet, lenet_bn, vgg, resnet, recommender"},
-    {"hidden", OPTION_INTS, DAEMONS, "200,200", NULL, 1, INT_MAX_F64, "model", NULL, "N,...",
-     "widths of recognize_digits' hidden layers"},
+     "a model of the zoo: fit_a_line, recognize_digits, lenet, lenet_bn, vgg, resnet, word2vec, "
+     "ctr_dnn, wide_deep, deepfm, recommender, sentiment_conv, sentiment_lstm, sentiment_gru, "
+     "label_semantic"},
+    {"hidden", OPTION_INTS, DAEMONS, NULL, NULL, 1, INT_MAX_F64, "model", NULL, "N,...",
+     "widths of a zoo model's hidden layers (default: the model's)"},
+    {"table_rows", OPTION_INT, DAEMONS, NULL, NULL, 2, COUNT_MAX_F64, "model", NULL, "N",
+     "zoo models with tables: rows of a table of ids, as words of a dictionary (default: the "
+     "model's)"},
+    {"embedding_size", OPTION_INT, DAEMONS, NULL, NULL, 1, COUNT_MAX_F64, "model", NULL, "N",
+     "the same: width of a table's rows"},
+    {"sparse_slots", OPTION_INT, DAEMONS, NULL, NULL, 1, 1024, "model", NULL, "N",
+     "ctr_dnn, wide_deep: slots of ids (26); deepfm: fields (39)"},
+    {"classes", OPTION_INT, DAEMONS, NULL, NULL, 2, COUNT_MAX_F64, "model", NULL, "N",
+     "sentiment: classes (2); label_semantic: tags (59)"},
+    {"is_sparse", OPTION_BOOL, DAEMONS, "true", NULL, 0, 0, "model", NULL, NULL,
+     "the same: only rows that a batch names are sent and updated"},
     {"main_program", OPTION_STRING, DAEMONS | X, NULL, NULL, 0, 0, "model", NULL, "FILE",
      "a saved ProgramDesc instead of a zoo model"},
     {"startup_program", OPTION_STRING, DAEMONS | X, NULL, NULL, 0, 0, "model", NULL, "FILE",
@@ -184,11 +197,12 @@ const struct option_row option_table[] = {
     {"bad_lines", OPTION_CHOICE, TRAINING, "stop", "stop|skip", 0, 0, "data", NULL, "HOW",
      "a line of text that cannot be read ends the run, or all such lines are left out and counted"},
     {"hash_dim", OPTION_INT, TRAINING, NULL, NULL, 1, COUNT_MAX_F64, "data", NULL, "N",
-     "ids are taken modulo this, unsigned (default: criteo 1000001; else the 64 bits are kept)"},
+     "ids are taken modulo this, unsigned (default: the table of ctr_dnn, wide_deep, deepfm; criteo "
+     "1000001; else the 64 bits are kept)"},
     {"label", OPTION_CHOICE, TRAINING, "first", "first|last|none", 0, 0, "data", NULL, "WHERE",
      "where the label of a line of tokens stands"},
-    {"ngram", OPTION_INT, TRAINING, NULL, NULL, 1, 64, "data", NULL, "N",
-     "tokens: every N ids in a row are a sample (word2vec), instead of every line"},
+    {"ngram", OPTION_INT, DAEMONS, NULL, NULL, 1, 64, "data", NULL, "N",
+     "tokens: every N ids in a row are a sample, instead of every line (word2vec: 5 unless set)"},
     {"unpacked_max", OPTION_SIZE, TRAINING, "64GiB", NULL, 1, COUNT_MAX_F64, "data", NULL, "SIZE",
      "most bytes of one text file out of gzip or pipe_command; they lie in a temporary file in "
      "TMPDIR"},

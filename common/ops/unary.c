@@ -21,6 +21,13 @@ const struct op_attr_def unary_common_attrs[] = {
     {.name = NULL},
 };
 
+int unary_grad_infer(struct op_shape *shape)
+{
+    int s = shape->def->inputs == unary_grad_of_none ? 0 : 1;
+    op_shape_copy(shape, 0, 0, op_shape_in(shape, s, 0));
+    return 0;
+}
+
 int unary_forward(struct op_ctx *ctx, const struct unary_runs *runs)
 {
     const struct tensor *x = op_in(ctx, 0);

@@ -27,6 +27,8 @@ struct unary_grad_runs {
 };
 
 extern const struct op_slot_def unary_inputs[], unary_outputs[], unary_grad_outputs[];
+// X@GRAD is as Out@GRAD, its LoD too.
+int unary_grad_infer(struct op_shape *shape);
 extern const struct op_slot_def unary_grad_of_x[], unary_grad_of_out[], unary_grad_of_none[];
 // No attributes; those of Fluid's common activations.
 extern const struct op_attr_def unary_no_attrs[], unary_common_attrs[];
@@ -120,5 +122,6 @@ int unary_backward(struct op_ctx *ctx, const struct unary_grad_runs *runs);
         .inputs = unary_grad_of_##KEPT,                                                            \
         .outputs = unary_grad_outputs,                                                             \
         .attrs = ATTRS,                                                                            \
+        .infer_shape = unary_grad_infer,                                                           \
         .kernel = NAME##_backward,                                                                 \
     };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Feeds int64 user_id, gender_id, age_id, job_id, movie_id and the score, all [N,1].
+// Feeds int64 user_id, gender_id, age_id, job_id, movie_id [N,1], the sequences category_id and
+// movie_title, and the score [N,1].
 #pragma once
 
 #include "common/zoo/zoo.h"

@@ -6,12 +6,24 @@
 #include "common/api/sluice.h"
 
 #define ZOO_HIDDEN_MAX 16
-#define ZOO_FEEDS_MAX 64
+#define ZOO_SLOTS_MAX 1024
+#define ZOO_NGRAM_MAX 64
+#define ZOO_FEEDS_MAX (ZOO_SLOTS_MAX + 2)
 #define ZOO_METRICS_MAX 8
 
+// Sizes of a model; 0: its own. zoo_complete fills them in.
 struct zoo_options {
     int64_t hidden[ZOO_HIDDEN_MAX];   // widths of the hidden layers
     size_t hidden_count;
+    int64_t table_rows;       // of a table of embeddings: how many ids there are
+    int64_t embedding_size;   // its width
+    int64_t sparse_slots;     // slots of ids (deepfm: fields)
+    int64_t classes;          // labels that are told apart
+    int64_t ngram;            // words of a sample, the one to be told included
+    bool dense_tables;        // gradients of tables are dense; else is_sparse
+    int64_t auc_thresholds;
+    int auc_window;   // batches that batch_auc looks back
+    bool deep_ids;    // deepfm: ids stay [N, fields, 1], which Fluid's transpiler refuses
 };
 
 // What a built model consists of; variables belong to the main program.
@@ -23,18 +35,18 @@ struct zoo_network {
     sl_var *metrics[ZOO_METRICS_MAX];            // named as in metric_names
     const char *metric_names[ZOO_METRICS_MAX];   // "acc", ...
     size_t metrics_count;
+    int64_t hash_dim;   // ids of the data are taken modulo this; 0: the reader's own way
+    int64_t ngram;      // of a reader of tokens; 0: a line is a sample
 };
-
-// Which reader feeds the model (see --data); ZOO_DATA_FOLDERS: --feed_dir only.
-enum zoo_data { ZOO_DATA_HOUSING, ZOO_DATA_IDX, ZOO_DATA_FOLDERS };
 
 struct zoo_model {
     const char *name;
     const char *summary;   // one line for --help
-    enum zoo_data data;
+    const char *data;      // an example of --data for people: "criteo://FILE"
     const char *default_optimizer;
     double default_learning_rate;
     const char *default_hidden;   // "200,200"; NULL: the model takes no --hidden
+    struct zoo_options sizes;     // the model's own; a size of 0 is one that it does not have
     // Builds the forward part; errors stay in net.
     void (*build)(sl_net *net, const struct zoo_options *options, struct zoo_network *out);
 };
@@ -46,5 +58,16 @@ const struct zoo_model *zoo_at(size_t i);
 int zoo_parse_hidden(const struct zoo_model *model, const char *text, struct zoo_options *options,
                      struct sl_error *err);
 
+// Fills sizes that are 0 with the model's own. SL_ERR_INVALID for one that the model does not have
+// or that is out of range.
+int zoo_complete(const struct zoo_model *model, struct zoo_options *options, struct sl_error *err);
+
+// ---- for models
+// How a table of ids is made: is_sparse, unless the options say otherwise.
+struct sl_embedding_options zoo_table(const struct zoo_options *options);
+void zoo_metric(struct zoo_network *out, const char *name, sl_var *var);
+// The metrics auc and batch_auc of probabilities [N,2].
+void zoo_auc(sl_net *net, const struct zoo_options *options, sl_var *input, sl_var *label,
+             struct zoo_network *out);
 // For models of classes: loss mean(cross_entropy(predict, label)) and the metric acc.
 void zoo_classify(sl_net *net, sl_var *label, struct zoo_network *out);
