@@ -31,6 +31,14 @@ struct input {
     const char *slot, *name;
     enum kind kind;
     struct dims dims;
+    const struct sequences *lod;   // NULL: none
+};
+
+// Rows in sequences: so many, from offset to offset.
+#define SEQUENCES_MAX 5
+struct sequences {
+    size_t count;
+    uint64_t offsets[SEQUENCES_MAX + 1];
 };
 
 // One op with its inputs and outputs; built anew for every round.
@@ -45,6 +53,7 @@ struct subject {
     size_t loss_outputs;   // the first so many outputs have gradients
     struct op_desc *op;
     int64_t classes;
+    struct sequences sequences;   // for inputs with LoD
 };
 
 // make adds inputs, outputs and attributes to s->op. A table ends with a row without type.
@@ -55,6 +64,7 @@ struct gradient_row {
 extern const struct gradient_row gradient_images_rows[];
 extern const struct gradient_row gradient_losses_rows[];
 extern const struct gradient_row gradient_moves_rows[];
+extern const struct gradient_row gradient_recurrent_rows[];
 
 extern uint64_t gradient_subject_seed;
 
@@ -79,7 +89,7 @@ static inline struct dims draw_dims(int rank)
 static inline void add_input(struct subject *s, const char *slot, const char *name, enum kind kind,
                              struct dims dims)
 {
-    s->inputs[s->inputs_count++] = (struct input){slot, name, kind, dims};
+    s->inputs[s->inputs_count++] = (struct input){slot, name, kind, dims, NULL};
     op_desc_add_input(s->op, slot, name);
 }
 
@@ -89,4 +99,22 @@ static inline void add_output(struct subject *s, const char *slot, const char *n
     s->outputs[s->outputs_count++].name = name;
     s->loss_outputs += in_loss;
     op_desc_add_output(s->op, slot, name);
+}
+
+// s->sequences become some sequences of at least `shortest` rows; returns how many rows in all.
+static inline int64_t draw_sequences(struct subject *s, int64_t shortest)
+{
+    s->sequences = (struct sequences){.count = (size_t)draw(1, SEQUENCES_MAX)};
+    for (size_t i = 0; i < s->sequences.count; i++)
+        s->sequences.offsets[i + 1] = s->sequences.offsets[i] + (uint64_t)draw(shortest, 4);
+    return (int64_t)s->sequences.offsets[s->sequences.count];
+}
+
+// [rows, width] with those sequences.
+static inline void add_sequences(struct subject *s, const char *slot, const char *name,
+                                 enum kind kind, int64_t width)
+{
+    int64_t rows = (int64_t)s->sequences.offsets[s->sequences.count];
+    add_input(s, slot, name, kind, (struct dims){.rank = 2, .d = {rows, width}});
+    s->inputs[s->inputs_count - 1].lod = &s->sequences;
 }

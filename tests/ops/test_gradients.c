@@ -336,7 +336,8 @@ static const struct gradient_row subjects[] = {
 };
 
 static const struct gradient_row *const tables[] = {
-    subjects, gradient_images_rows, gradient_losses_rows, gradient_moves_rows};
+    subjects, gradient_images_rows, gradient_losses_rows, gradient_moves_rows,
+    gradient_recurrent_rows};
 #define TABLES (sizeof tables / sizeof *tables)
 
 // x in (-1,1) as a value of a kind.
@@ -377,6 +378,12 @@ static void fill(const struct subject *s, const struct input *input, struct vari
                        : input->kind == CONDITION ? DTYPE_BOOL
                                                   : DTYPE_FP64;
     assert_int_equal(tensor_resize(t, dtype, &input->dims), 0);
+    if (input->lod != NULL) {
+        uint64_t offsets[SEQUENCES_MAX + 1];
+        memcpy(offsets, input->lod->offsets, sizeof offsets);
+        const struct lod_level level = {.offsets = offsets, .count = input->lod->count + 1};
+        assert_int_equal(tensor_set_lod(t, 1, &level), 0);
+    }
     for (uint64_t i = 0; i < tensor_count(t); i++) {
         double x = draw_real();
         if (input->kind == LABEL)
