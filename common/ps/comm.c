@@ -75,7 +75,7 @@ void comm_close(struct comm *comm)
     for (const struct map_entry *e = map_first(&comm->slices); e; e = map_next(e))
         free_slice(map_value(e));
     map_deinit(&comm->slices);
-    mem_free(comm->lookups);
+    lookup_deinit(&comm->lookup);
     mem_free(comm->ids);
     step_free(comm->step);
     slice_map_deinit(&comm->own_map);
@@ -518,7 +518,8 @@ void comm_fail(struct comm *comm, const struct comm_link *from, int code, const 
             comm_link_tell_end(link, FRAME_GOODBYE, code == SL_ETIMEOUT ? code : SL_EREFUSED, root);
         comm_link_close(link);
     }
-    comm->parts_count = comm->lookups_open = 0;
+    comm->parts_count = 0;
+    lookup_end(&comm->lookup);
     if (comm->waits && comm->waiting != COMM_CLOSE)
         comm_answer(comm, code, &comm->failure);
 }
@@ -538,7 +539,8 @@ void comm_check_done(struct comm *comm)
         comm_answer(comm, 0, NULL);
     } else if (comm->waiting == COMM_COMMIT && step_is_committed(comm->step) && !comm->inflight) {
         comm_answer(comm, 0, NULL);
-    } else if (comm->waiting == COMM_LOOKUP && !comm->lookups_open && !comm->lookups_inflight) {
+    } else if (comm->waiting == COMM_LOOKUP && lookup_is_done(&comm->lookup) &&
+               !comm->lookups_inflight) {
         comm_answer(comm, comm->lookup_why.code, &comm->lookup_why);
     } else if (comm->waiting == COMM_COMPLETE) {
         bool all = true;

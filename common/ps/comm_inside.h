@@ -19,6 +19,7 @@
 #include "common/net/loop.h"
 #include "common/program/slice_map.h"
 #include "common/ps/comm.h"
+#include "common/ps/lookup.h"
 #include "common/ps/peer.h"
 #include "common/ps/step.h"
 #include "common/tensor/tensor.h"
@@ -77,18 +78,6 @@ struct comm_part {
     bool done;
 };
 
-// A part of a lookup: rows of one slice, asked for in one frame.
-struct comm_lookup {
-    int server;
-    uint32_t variable, slice;
-    const int64_t *ids;   // of the slice
-    uint32_t count;
-    uint64_t row_bytes, bytes, got;
-    uint8_t *dst;
-    uint32_t request;   // 0: to be asked
-    bool done;
-};
-
 struct comm_link {
     struct comm *comm;
     int server;   // in slice_map order (a reader learns it from the welcome)
@@ -143,11 +132,9 @@ struct comm {
     bool completed;
     int64_t *ids;   // of a lookup: what connections read
     size_t ids_cap;
-    // ---- the loop; lookups' list is the caller's while none is asked
-    struct comm_lookup *lookups;
-    size_t lookups_count, lookups_cap, lookups_open;
+    // ---- the loop; the lookup is the caller's while it does not wait for one
+    struct lookup lookup;
     size_t lookups_inflight;   // frames that a connection still reads
-    uint32_t lookup_request;
     struct err lookup_why;   // refused
     struct loop *loop;
     struct loop_job drain_job;

@@ -5,7 +5,8 @@
 //
 // The ledger proves the result: learning rate 1 and gradients that are distinct small integers per
 // (trainer, step, element), so a push that is lost, doubled or swapped shows as a wrong integer, in
-// the step where it happens. Beside it: every reply is compared on arrival with the memory it was
+// the step where it happens. Tables are pushed as the rows that a batch touches, and looked up in
+// every step. Beside it: every reply is compared on arrival with the memory it was
 // sent from (a version is never overwritten while it is read), pins are held for a random time and
 // then read, and time is bounded (nobody hangs).
 //
@@ -35,6 +36,7 @@ static void tick_trainer(struct sim *sim, int trainer)
         all = all && (t->links[s].welcomed);
         if (t->welcomed[s] && sim->now_ms >= t->heard_ms[s] + SIM_NUDGE_MS) {
             t->heard_ms[s] = sim->now_ms;
+            lookup_again(&t->lookup, s);
             if (!step_nudge(t->step, s))
                 sim_link_break_conn(sim, trainer, s);
             else
@@ -46,8 +48,8 @@ static void tick_trainer(struct sim *sim, int trainer)
                                                          .incarnation = t->incarnation});
         }
     }
-    if (all && !t->computing && !t->fetching && !t->completing)
-        sim_trainer_start_compute(sim, trainer);
+    if (all && !t->looking && !t->computing && !t->fetching && !t->completing)
+        sim_trainer_start_step(sim, trainer);
     if (t->computing && sim->now_ms >= t->ready_ms)
         sim_trainer_push_all(sim, trainer);
 }
@@ -130,7 +132,7 @@ static void run(struct sim *sim)
 
 // ---- building
 
-static void add_param(struct sim *sim, const char *name, int64_t rows, int64_t columns)
+static void add_param(struct sim *sim, const char *name, int64_t rows, int64_t columns, bool sparse)
 {
     struct dims dims = {.rank = 2, .d = {rows, columns}};
     char grad_name[64], a[80], b[80];
@@ -138,6 +140,7 @@ static void add_param(struct sim *sim, const char *name, int64_t rows, int64_t c
     struct slice_var *param = slice_map_add(&sim->map, name, SLICE_PARAM, NULL, DTYPE_FP32, &dims);
     struct slice_var *grad =
         slice_map_add(&sim->map, grad_name, SLICE_GRAD, name, DTYPE_FP32, &dims);
+    param->sparse = grad->sparse = sparse;
     int pieces = rows >= sim->servers_count ? sim->servers_count : 1;
     int64_t each = (rows + pieces - 1) / pieces;
     for (int p = 0; p < pieces && p * each < rows; p++) {
@@ -161,8 +164,8 @@ static int build_server(struct sim *sim, int index, struct err *err)
     for (size_t i = 0; rc >= 0 && i < s->shard.slices_count; i++) {
         const struct shard_slice *slice = &s->shard.slices[i];
         if (slice->role == SLICE_PARAM)
-            rc = state_add(&s->state, slice->place->name, DTYPE_FP32, &slice->dims, STATE_WHOLE,
-                           err);
+            rc = state_add(&s->state, slice->place->name, DTYPE_FP32, &slice->dims,
+                           slice->var->sparse ? STATE_ROWS : STATE_WHOLE, err);
     }
     if (rc >= 0)
         rc = state_layout(&s->state, 0, SIM_CELL, err);
@@ -192,6 +195,7 @@ static void build_trainer(struct sim *sim, int index)
                                    .frame_bytes = SIM_CELL * (1 + (uint32_t)sim_link_dice(sim, 3))};
     t->step = step_new(&options);
     t->nonce = rng_next_u64(&sim->rng);
+    t->lookup.part_ids = 1 + (size_t)sim_link_dice(sim, 4);
     size_t n = 0;
     for (uint32_t v = 0; v < sim->map.vars_count; v++) {
         const struct slice_var *var = sim->map.vars[v];
@@ -200,6 +204,7 @@ static void build_trainer(struct sim *sim, int index)
             t->sizes[n] = (size_t)dims_product(&dims, 0, dims.rank);
             t->grads[n] = mem_must_calloc(t->sizes[n] + 1, sizeof(float));
             t->params[n] = mem_must_calloc(t->sizes[n] + 1, sizeof(float));
+            t->messages[n] = mem_must_calloc(t->sizes[n] * sizeof(float) + SIM_ROWS_MAX * 8, 1);
         }
     }
     for (int s = 0; s < sim->servers_count; s++)
@@ -222,7 +227,9 @@ static void clean(struct sim *sim)
             mem_free(server->replies[t]);
     }
     for (int t = 0; t < sim->trainers_count; t++) {
-        for (size_t n = 0; n < 16; n++) {
+        lookup_deinit(&sim->trainers[t].lookup);
+        for (size_t n = 0; n < SIM_SLICES; n++) {
+            mem_free(sim->trainers[t].messages[n]);
             mem_free(sim->trainers[t].grads[n]);
             mem_free(sim->trainers[t].params[n]);
         }
@@ -250,9 +257,11 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool verbose)
     slice_map_init(&sim->map);
     sim->map.servers = sim->servers_count;
     sim->map.trainers = sim->trainers_count;
-    add_param(sim, "w", 7, 5);
-    add_param(sim, "bb", 2, 3);
-    add_param(sim, "vvv", 1, 1);
+    add_param(sim, "w", 7, 5, false);
+    add_param(sim, "bb", 2, 3, false);
+    add_param(sim, "vvv", 1, 1, false);
+    add_param(sim, "table", 13, 3, true);
+    add_param(sim, "few", 3, 8, true);
     bool ok = slice_map_finish(&sim->map, &err) >= 0;
     for (int s = 0; ok && s < sim->servers_count; s++)
         ok = build_server(sim, s, &err) >= 0;
@@ -265,7 +274,7 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool verbose)
     if (verbose)
         printf("seed %llu: %d servers, %d trainers%s, %llu frames in %llu ms: %llu lost, %llu "
                "repeated, %llu corrupt, "
-               "%llu breaks, %llu pins\n",
+               "%llu breaks, %llu pins, %llu rows pushed, %llu read\n",
                (unsigned long long)seed, sim->servers_count, sim->trainers_count,
                sim->stages == 0   ? ""
                : sim->stages == 1 ? ", two phases"
@@ -273,7 +282,8 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool verbose)
                (unsigned long long)sim->frames, (unsigned long long)sim->now_ms,
                (unsigned long long)sim->lost, (unsigned long long)sim->repeated,
                (unsigned long long)sim->corrupted, (unsigned long long)sim->broken,
-               (unsigned long long)sim->pins);
+               (unsigned long long)sim->pins, (unsigned long long)sim->rows_pushed,
+               (unsigned long long)sim->rows_read);
     ok = !sim->failed;
     clean(sim);
     mem_free(sim);

@@ -10,6 +10,7 @@
 #include "common/base/rng.h"
 #include "common/base/str.h"
 #include "common/program/slice_map.h"
+#include "common/ps/lookup.h"
 #include "common/ps/peer.h"
 #include "common/ps/round.h"
 #include "common/ps/shard.h"
@@ -19,6 +20,8 @@
 #include "common/wire/message.h"
 
 #define SIM_MAX 4   // servers, trainers
+#define SIM_SLICES 16
+#define SIM_ROWS_MAX 16   // of a table
 #define SIM_CELL 16
 #define SIM_QUEUE 65536
 #define SIM_NUDGE_MS 60
@@ -34,7 +37,9 @@ struct sim_frame {
     uint32_t variable, slice, request;
     uint64_t step, incarnation, offset, bytes, hash;
     bool sound;
-    uint8_t *body;           // PUSH, DATA: a copy
+    bool sparse;   // PUSH of so many rows
+    uint32_t rows;
+    uint8_t *body;           // PUSH, DATA, LOOKUP: a copy
     const uint8_t *source;   // DATA: where the state had it, held until it is delivered or lost
     int64_t hold;
     struct message_range *ranges;
@@ -43,9 +48,11 @@ struct sim_frame {
     uint64_t nonce;
 };
 
-struct sim_reply {   // a parked or current pull
+struct sim_reply {   // a parked or current pull, or a lookup of so many rows
     uint32_t variable, slice, request;
     uint64_t version, offset, bytes;
+    size_t ids_count;
+    int64_t ids[SIM_ROWS_MAX];
 };
 
 struct sim_server {
@@ -68,9 +75,15 @@ struct sim_trainer {
     bool welcomed[SIM_MAX];
     uint64_t incarnation, nonce;
     uint64_t reconnect_ms[SIM_MAX], heard_ms[SIM_MAX];
-    float *grads[16], *params[16];
-    size_t sizes[16];   // elements of each gradient slice
-    bool computing, fetching, completing;
+    float *grads[SIM_SLICES], *params[SIM_SLICES];
+    uint8_t *messages[SIM_SLICES];   // of sparse gradients
+    size_t sizes[SIM_SLICES];        // elements of each gradient slice
+    struct lookup lookup;
+    int64_t ids[2][SIM_ROWS_MAX];   // what is looked up, of which table; the lookup's copy below
+    int64_t own_ids[2][SIM_ROWS_MAX];
+    size_t ids_count[2];
+    float rows[2][SIM_ROWS_MAX * 8];
+    bool looking, computing, fetching, completing;
     bool completed[SIM_MAX];
     uint64_t ready_ms;   // when the gradients of this step are computed
 };
@@ -86,7 +99,7 @@ struct sim {
     struct sim_trainer trainers[SIM_MAX];
     struct sim_frame *heap;
     size_t heap_count;
-    uint64_t frames, lost, repeated, corrupted, broken, pins;
+    uint64_t frames, lost, repeated, corrupted, broken, pins, rows_pushed, rows_read;
     unsigned lossy;   // of 1000 frames
     bool failed;
 };
@@ -101,6 +114,11 @@ void sim_link_transmit(struct sim *sim, struct sim_frame *frame);
 
 // ---- sim_server.c
 float sim_server_ledger_grad(int trainer, uint64_t step, uint32_t variable, uint64_t element);
+// Does the trainer's batch touch a table's row? Sometimes it touches none.
+bool sim_server_ledger_touches(int trainer, uint64_t step, uint64_t row);
+// What the gradient of an element of param adds up to: its slice and its place there.
+float sim_server_ledger_value(const struct sim *sim, uint64_t steps, const struct slice_var *param,
+                              size_t slice, uint64_t element);
 void sim_server_check_slice(struct sim *sim, const char *who, const float *values,
                             const struct slice_var *param, size_t slice, uint64_t version);
 void sim_server_send_plain(struct sim *sim, int trainer, int server, bool to_server, uint64_t conn,
@@ -109,7 +127,7 @@ void sim_server_finish_step(struct sim *sim, int server);
 void sim_server_take(struct sim *sim, const struct sim_frame *frame);
 
 // ---- sim_trainer.c
-void sim_trainer_start_compute(struct sim *sim, int trainer);
+void sim_trainer_start_step(struct sim *sim, int trainer);
 void sim_trainer_push_all(struct sim *sim, int trainer);
 void sim_trainer_pump(struct sim *sim, int trainer, int server);
 void sim_trainer_deliver(struct sim *sim, struct sim_frame *frame);

@@ -89,6 +89,7 @@ void sim_link_break_conn(struct sim *sim, int trainer, int server)
     peer_link_lost(&t->links[server], false, "broken", sim->now_ms);
     if (t->step)
         step_disconnected(t->step, server);
+    lookup_again(&t->lookup, server);
 }
 
 void sim_link_transmit(struct sim *sim, struct sim_frame *frame)
@@ -124,7 +125,7 @@ void sim_link_transmit(struct sim *sim, struct sim_frame *frame)
             frame->at_ms += sim_link_dice(sim, 40);   // overtaken by later ones
             break;
         case 3:
-            if (frame->body) {
+            if (frame->body && frame->bytes) {
                 sim->corrupted++;
                 frame->sound = false;
                 frame->body[sim_link_dice(sim, frame->bytes)] ^= 0x40;
