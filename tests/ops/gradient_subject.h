@@ -64,6 +64,7 @@ struct gradient_row {
 extern const struct gradient_row gradient_images_rows[];
 extern const struct gradient_row gradient_losses_rows[];
 extern const struct gradient_row gradient_moves_rows[];
+extern const struct gradient_row gradient_sequences_rows[];
 extern const struct gradient_row gradient_recurrent_rows[];
 
 extern uint64_t gradient_subject_seed;

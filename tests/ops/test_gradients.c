@@ -337,7 +337,7 @@ static const struct gradient_row subjects[] = {
 
 static const struct gradient_row *const tables[] = {
     subjects, gradient_images_rows, gradient_losses_rows, gradient_moves_rows,
-    gradient_recurrent_rows};
+    gradient_recurrent_rows, gradient_sequences_rows};
 #define TABLES (sizeof tables / sizeof *tables)
 
 // x in (-1,1) as a value of a kind.
@@ -503,6 +503,9 @@ static void draw_weights(struct executor *exe, const struct program *forward,
         assert_int_equal(
             tensor_resize(variable_tensor(&weights[k]), DTYPE_FP64, &fetches[k].value->tensor.dims),
             0);
+        assert_int_equal(tensor_set_lod(&weights[k].tensor, fetches[k].value->tensor.lod_levels,
+                                        fetches[k].value->tensor.lod),
+                         0);
         for (uint64_t i = 0; i < tensor_count(&weights[k].tensor); i++)
             tensor_f64(&weights[k].tensor)[i] = draw_real();
     }
