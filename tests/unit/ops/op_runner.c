@@ -11,7 +11,7 @@
 #include "common/base/str.h"
 
 #define ARGS_MAX 16
-#define TEMPS_MAX 8
+#define TEMPS_MAX 16
 
 struct op_runner {
     const struct op_def *def;

@@ -83,6 +83,66 @@ static void test_an_element_is_one_chain_over_k(void **unused)
     }
 }
 
+// k in runs of at most GEMM_SMALL_DEPTH, the last two of equal length.
+static float in_runs(const struct blas_product *p, const float *a, const float *b, float sum)
+{
+    for (int64_t at = 0, k; at < p->k; at += k) {
+        int64_t rest = p->k - at;
+        float part = 0;
+        k = rest >= 2 * GEMM_SMALL_DEPTH ? GEMM_SMALL_DEPTH
+            : rest > GEMM_SMALL_DEPTH    ? (rest + 1) / 2
+                                         : rest;
+        for (int64_t i = at; i < at + k; i++)
+            part = fmaf(a[i], p->tb ? b[i] : b[i * p->ldb], part);
+        sum = at == 0 && p->beta == 0 ? part : sum + part;
+    }
+    return sum;
+}
+
+static void test_a_packed_matrix_gives_the_same_in_runs(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < CASES / 4; i++) {
+        struct blas_product p = {.tb = below(2),
+                                 .m = below(20),
+                                 .n = 1 + below(100),
+                                 .k = 1 + below(3 * GEMM_SMALL_DEPTH),
+                                 .alpha = 1,
+                                 .beta = (double)below(2)};
+        p.lda = p.k + below(3);
+        p.ldb = (p.tb ? p.k : p.n) + below(3);
+        p.ldc = p.n + below(3);
+        if (gemm_small_panels(p.k, p.n) == 0) {
+            puts("skipped: this processor has no FMA");
+            skip();
+        }
+        float *a = numbers((size_t)(p.m * p.lda) + 1);
+        float *b = numbers((size_t)((p.tb ? p.n : p.k) * p.ldb));
+        float *before = numbers((size_t)(p.m * p.ldc) + 1),
+              *c = mem_alloc((size_t)(p.m * p.ldc + 1) * sizeof *c);
+        float *panels = mem_alloc((size_t)gemm_small_panels(p.k, p.n) * sizeof *panels);
+        for (int64_t at = 0; at < p.m * p.ldc; at++)
+            c[at] = before[at];
+        gemm_small_pack(&p, b, panels);
+        gemm_small_packed(&p, a, panels, c);
+        for (int64_t at = 0; at < p.m * p.ldc; at++) {
+            int64_t row = at / p.ldc, column = at % p.ldc;
+            float expected = before[at];
+            if (column < p.n)
+                expected = in_runs(&p, a + row * p.lda, b + column * (p.tb ? p.ldb : 1), expected);
+            if (c[at] != expected)
+                fail_msg("%lldx%lldx%lld tb %d: element %lld is %.9g, not %.9g", (long long)p.m,
+                         (long long)p.n, (long long)p.k, p.tb, (long long)at, (double)c[at],
+                         (double)expected);
+        }
+        mem_free(a);
+        mem_free(b);
+        mem_free(before);
+        mem_free(c);
+        mem_free(panels);
+    }
+}
+
 static void test_what_is_not_small_is_left_alone(void **unused)
 {
     (void)unused;
@@ -111,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_element_is_one_chain_over_k),
+        cmocka_unit_test(test_a_packed_matrix_gives_the_same_in_runs),
         cmocka_unit_test(test_what_is_not_small_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
