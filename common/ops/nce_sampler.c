@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mersenne Twister in both widths (Matsumoto and Nishimura), as the C++ standard fixes it. The
 // distributions are those of libstdc++: integers by equal parts of the engine's range, what is left
-// over drawn again; reals from one number (float of 64 bits) or two (double of 32 bits, the low
-// half first).
+// over drawn again; reals in double from one number of 64 bits or two of 32, the low half first.
 
 #include "common/ops/nce_sampler.h"
 
@@ -46,8 +45,8 @@ static int64_t integer_of_32(struct mt32 *mt, uint32_t classes)
 
 static int64_t draw_log_uniform(struct mt64 *mt, float log_range, int64_t range)
 {
-    float share = (float)mt64_next(mt) / 18446744073709551616.0f;
-    int64_t value = (int64_t)expf(share * log_range) - 1;
+    double share = (double)mt64_next(mt) / 18446744073709551616.0;
+    int64_t value = (int64_t)exp(share * (double)log_range) - 1;
     return range > 0 ? value % range : 0;
 }
 

@@ -151,6 +151,36 @@ static sl_var *word2vec_sparse(sl_net *net)
     return words(net, true);
 }
 
+static sl_var *embed_text(sl_net *net, bool is_sparse, sl_var **out_label)
+{
+    struct sl_embedding_options embedding = sl_embedding_defaults();
+    embedding.is_sparse = is_sparse;
+    sl_var *words = sl_data_lod(net, "words", SL_INT64, SL_SHAPE(-1, 1), 1);
+    *out_label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    return sl_embedding(net, words, 300, 16, &embedding);
+}
+
+static sl_var *text_lstm(sl_net *net)
+{
+    struct sl_fc_options tanh = sl_fc_defaults(), softmax = sl_fc_defaults();
+    tanh.act = "tanh";
+    softmax.act = "softmax";
+    sl_var *label, *words = embed_text(net, true, &label);
+    sl_var *state = sl_dynamic_lstm(net, sl_fc(net, words, 48, &tanh), 48, NULL, NULL);
+    return classify(net, sl_fc(net, sl_sequence_last_step(net, state), 2, &softmax), label);
+}
+
+static sl_var *text_gru(sl_net *net)
+{
+    struct sl_fc_options softmax = sl_fc_defaults();
+    struct sl_gru_options gru = sl_gru_defaults();
+    softmax.act = "softmax";
+    gru.is_reverse = true;
+    sl_var *label, *words = embed_text(net, false, &label);
+    sl_var *state = sl_dynamic_gru(net, sl_fc(net, words, 36, NULL), 12, &gru);
+    return classify(net, sl_fc(net, sl_sequence_first_step(net, state), 2, &softmax), label);
+}
+
 // Parameters only.
 static sl_var *initializers(sl_net *net, uint32_t seed)
 {
@@ -419,6 +449,8 @@ static const struct row rows[] = {
     {"word2vec_sparse_l2decay", word2vec_sparse, reg_l2_sgd},
     {"word2vec_sparse_momentum", word2vec_sparse, with_momentum},
     {"word2vec_sparse_rmsprop", word2vec_sparse, with_rmsprop},
+    {"text_lstm", text_lstm, with_adam},
+    {"text_gru", text_gru, with_sgd},
     {"initializers_1", initializers_1, NULL},
     {"initializers_90", initializers_90, NULL},
     {"initializers_2020", initializers_2020, NULL},
