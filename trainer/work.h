@@ -41,7 +41,8 @@ int work_next(struct work *work, struct err *err);
 // The batch was used: counts it and looks whether the epoch goes on, so that a checkpoint made now
 // knows.
 int work_used(struct work *work, struct err *err);
-// Is something due that happens so often, after a used batch? since_ms (clock_now_ms): its last time.
+// Is something due that happens so often, after a used batch? since_ms (clock_now_ms): the last
+// time.
 bool work_is_due(const struct work *work, struct option_every every, uint64_t since_ms);
 // The number of the step folder that the ready batch came from (feed_dir), or the global 0-based
 // step.

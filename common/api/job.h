@@ -18,7 +18,7 @@ struct job {
     struct str_list feeds;            // fed variables, in the order of the reader's columns
     struct str_list metric_names;     // "acc", ... and, pairwise, their variables
     struct str_list metric_vars;
-    int64_t hash_dim;                // what the model wants of its data: ids modulo this (0: as they are),
+    int64_t hash_dim;                // what the model wants of its data: ids modulo this (0: as is)
     int ngram;                       // n-grams of tokens (0: whole lines)
     struct transpiler *transpiler;   // NULL in the local role
 };

@@ -266,8 +266,9 @@ SL_API sl_reader *sl_reader_idx(const char *dir, const char *image_var, const ch
 // UCI housing's text: 13 normalised features [N,13], price [N,1]; the first 404 rows.
 SL_API sl_reader *sl_reader_housing(const char *path, const char *x_var, const char *y_var,
                                     const struct sl_reader_options *options, struct sl_error *err);
-// Any data that trainer --data takes: a path, "SCHEME://PATH", a glob or a list with commas. feeds are
-// the variables (of sl_data) to fill, as in Fluid's set_use_var; with 0 of them the data's own names.
+// Any data that trainer --data takes: a path, "SCHEME://PATH", a glob or a list with commas. feeds
+// are the variables (of sl_data) to fill, as in Fluid's set_use_var; with 0 of them the data's own
+// names.
 SL_API sl_reader *sl_reader_open(const char *uri, sl_var *const *feeds, size_t feeds_count,
                                  const struct sl_reader_options *options, struct sl_error *err);
 // Lines of text that were left out (skip_bad_lines).

@@ -139,8 +139,8 @@ SL_API sl_var *sl_increment(sl_net *net, sl_var *x, double value);      // in pl
 #define X(name) SL_API sl_var *sl_##name(sl_net *net, sl_var *x, sl_var *y, int axis);
 SL_ELEMENTWISE(X)
 #undef X
-// sl_var_add(net, x, y), ...: what Python's x + y, x - y, x * y, x / y append: results tmp_N, y cast to
-// x's type and aligned at the batch. sl_var_scale: x * scale + bias with numbers.
+// sl_var_add(net, x, y), ...: what Python's x + y, x - y, x * y, x / y append: results tmp_N, y
+// cast to x's type and aligned at the batch. sl_var_scale: x * scale + bias with numbers.
 #define SL_OPERATORS(X) X(add) X(sub) X(mul) X(div)
 #define X(name) SL_API sl_var *sl_var_##name(sl_net *net, sl_var *x, sl_var *y);
 SL_OPERATORS(X)
@@ -560,7 +560,7 @@ struct sl_auc_options {
 };
 struct sl_auc {
     sl_var *auc, *batch_auc;   // float64 [1]; NULL after an error
-    sl_var *states[4];         // persistable counts: batch positives, negatives; all positives, negatives
+    sl_var *states[4];   // persistable counts: batch positives, negatives; all positives, negatives
 };
 SL_API struct sl_auc_options sl_auc_defaults(void);   // ROC, 4095, 1
 SL_API struct sl_auc sl_auc(sl_net *net, sl_var *input, sl_var *label,

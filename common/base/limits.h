@@ -26,7 +26,7 @@
 #define LIMIT_FRAME_BODY_BYTES (4u << 20)  // one chunk of tensor bytes
 #define LIMIT_ENVELOPE_BYTES (64u << 10)   // one protobuf envelope on the wire
 #define LIMIT_CONNECTIONS 8192
-#define LIMIT_ROWS_BYTES (1ull << 30)      // selected rows of a slice in one push: indices and values
+#define LIMIT_ROWS_BYTES (1ull << 30)   // selected rows of a slice in one push, indices included
 #define LIMIT_ROWS_ARENA_BYTES (4ull << 30)   // ... of one trainer in one step on one server
 #define LIMIT_LOOKUP_BYTES (64u << 20)     // row numbers that wait on one connection to be answered
 

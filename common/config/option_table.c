@@ -197,8 +197,8 @@ const struct option_row option_table[] = {
     {"bad_lines", OPTION_CHOICE, TRAINING, "stop", "stop|skip", 0, 0, "data", NULL, "HOW",
      "a line of text that cannot be read ends the run, or all such lines are left out and counted"},
     {"hash_dim", OPTION_INT, TRAINING, NULL, NULL, 1, COUNT_MAX_F64, "data", NULL, "N",
-     "ids are taken modulo this, unsigned (default: the table of ctr_dnn, wide_deep, deepfm; criteo "
-     "1000001; else the 64 bits are kept)"},
+     "ids are taken modulo this, unsigned (default: the table of ctr_dnn, wide_deep, deepfm; "
+     "criteo 1000001; else the 64 bits are kept)"},
     {"label", OPTION_CHOICE, TRAINING, "first", "first|last|none", 0, 0, "data", NULL, "WHERE",
      "where the label of a line of tokens stands"},
     {"ngram", OPTION_INT, DAEMONS, NULL, NULL, 1, 64, "data", NULL, "N",

@@ -44,7 +44,7 @@ static sl_var *of_operator(sl_net *net, const char *type, sl_var *x, sl_var *y)
 #define LAYER(name)                                                                                \
     sl_var *sl_var_##name(sl_net *net, sl_var *x, sl_var *y)                                       \
     {                                                                                              \
-        return of_operator(net, "elementwise_" #name, x, y);                                          \
+        return of_operator(net, "elementwise_" #name, x, y);                                       \
     }
 SL_OPERATORS(LAYER)
 #undef LAYER

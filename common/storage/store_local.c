@@ -2,12 +2,12 @@
 // Folders on the local file system.
 //
 // A write goes into a hidden temporary folder beside the target: files (by a thread of their own,
-// all flushed before the commit), their folders, the mark last, then ONE rename makes it visible: onto nothing, or exchanged with the
-// older folder, whose foreign files were hard-linked into the new one before. So the target is at
-// every instant the old folder or the new one, whole. Where folders cannot be exchanged (the target
-// is a mount point, its parent is read-only, it has foreign sub-folders, the file system has no
-// hard links) files are renamed into it one by one, under a mark that says so; a reader refuses a
-// folder in that state.
+// all flushed before the commit), their folders, the mark last, then ONE rename makes it visible:
+// onto nothing, or exchanged with the older folder, whose foreign files were hard-linked into the
+// new one before. So the target is at every instant the old folder or the new one, whole. Where
+// folders cannot be exchanged (the target is a mount point, its parent is read-only, it has foreign
+// sub-folders, the file system has no hard links) files are renamed into it one by one, under a
+// mark that says so; a reader refuses a folder in that state.
 //
 // A temporary folder is locked (flock) while its writer lives; unlocked ones are left-overs of a
 // crash and are removed by the next write to the same target. Links inside a folder are never

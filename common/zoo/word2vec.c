@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// N-gram language model of Fluid's book, chapter word2vec: the words before share one table, are
+// The N-gram model of Fluid's book, chapter word2vec: the words before share one table, are
 // joined, and a hidden sigmoid layer tells the next one by softmax over all words.
 
 #include <stdio.h>

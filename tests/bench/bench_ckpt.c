@@ -4,8 +4,8 @@
 //   ckpt_bench DIR MIB ROUNDS      -> one JSON object
 //
 // A round: MIB MiB written to one file in pieces of 1 MiB and fsynced; a save of as much state (64
-// variables) with sums, manifest and fsync; the saved files read; the save loaded and checked. Files
-// that were written past the page cache are read from the disk, by both readers. Seconds are
+// variables) with sums, manifest and fsync; the saved files read; the save loaded and checked.
+// Files that were written past the page cache are read from the disk, by both readers. Seconds are
 // wall-clock, *_cpu are the process's.
 #include <errno.h>
 #include <fcntl.h>

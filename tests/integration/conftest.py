@@ -1,48 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: where the binaries and the recorded cases are, and a cluster that is always ended.
-
-SLUICE_BUILD    the meson build folder (default: build beside the sources)
-SLUICE_GOLDENS  recorded cases (default: tests/data/goldens.tar.xz, unpacked into the build folder)
-SLUICE_SHARED   what the repository may not hold, housing-fed cases among it (default: ../shared);
-                without it such tests are skipped aloud, or fail when CI=true
-"""
+"""Fixtures: a build, recorded cases (places.py says where), a cluster that is always ended."""
 
 import os
 import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, 'tests', 'goldens'))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import cluster as cluster_module  # noqa: E402
-import unpack  # noqa: E402
-
-
-def build_folder():
-    return os.path.abspath(os.environ.get('SLUICE_BUILD', os.path.join(ROOT, 'build')))
-
-
-def goldens_folder():
-    return os.environ.get('SLUICE_GOLDENS') or unpack.unpacked(build_folder())
-
-
-def shared_folder():
-    return os.environ.get('SLUICE_SHARED') or os.path.join(os.path.dirname(ROOT), 'shared')
-
-
-def missing(what):
-    """Says aloud that a test cannot run; under CI that is a failure."""
-    if os.environ.get('CI') == 'true':
-        pytest.fail('%s is missing, and CI=true' % what)
-    pytest.skip(what + ' is missing')
+import places  # noqa: E402
 
 
 @pytest.fixture(scope='session')
 def build():
-    where = build_folder()
+    where = places.build_folder()
     binary = os.path.join(where, 'pserver', 'pserver')
     if not os.path.exists(binary):
         pytest.fail('%s does not exist: build first, or set SLUICE_BUILD' % binary)
@@ -51,7 +23,7 @@ def build():
 
 @pytest.fixture(scope='session')
 def goldens():
-    return goldens_folder()
+    return places.goldens_folder()
 
 
 @pytest.fixture
@@ -59,10 +31,10 @@ def golden(goldens):
     """golden(name): the folder of a recorded case, of the clone or of what is shared beside it."""
 
     def find(name):
-        for root in (goldens, os.path.join(shared_folder(), 'goldens')):
+        for root in (goldens, os.path.join(places.shared_folder(), 'goldens')):
             if os.path.isdir(os.path.join(root, name)):
                 return os.path.join(root, name)
-        return missing('golden case %s (SLUICE_SHARED)' % name)
+        return places.missing('golden case %s (SLUICE_SHARED)' % name)
 
     return find
 

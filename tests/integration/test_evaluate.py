@@ -47,7 +47,8 @@ def test_training_does_not_see_evaluations(cluster, data, tmp_path):
     flags = ['--data', data, '--steps', 30, '--save_dir']
     local(cluster, tmp_path, *flags, tmp_path / 'a')
     local(cluster, tmp_path, *flags, tmp_path / 'b', '--test_data', data, '--eval_every', 7)
-    assert tensors.same_folder(str(tmp_path / 'a' / 'step_30'), str(tmp_path / 'b' / 'step_30')) == []
+    a, b = (str(tmp_path / name / 'step_30') for name in 'ab')
+    assert tensors.same_folder(a, b) == []
 
 
 def test_the_best_of_a_run_that_goes_on(cluster, data, tmp_path):

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 import cluster as c
-import conftest
+import places
 import tensors
 
 
@@ -36,8 +36,8 @@ def lines_of_steps(feed_dir, slots):
 
 
 def criteo_sample():
-    path = os.path.join(conftest.shared_folder(), 'data', 'ctr', 'criteo_slot_sample.txt')
-    return path if os.path.exists(path) else conftest.missing(path)
+    path = os.path.join(places.shared_folder(), 'data', 'ctr', 'criteo_slot_sample.txt')
+    return path if os.path.exists(path) else places.missing(path)
 
 
 def local(cluster, tmp_path, name, *args):

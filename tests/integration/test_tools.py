@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sluice ckpt ls | show | diff | convert | slice | zero-auc`, `infer`, `program dot | prune`, `doctor`."""
+"""The operator's tools: `sluice ckpt ...`, `infer`, `program dot | prune`, `doctor`."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-import conftest
+import places
 import tensors
 
 
@@ -43,7 +43,8 @@ def ok(cluster, *args):
 
 @pytest.mark.parametrize('servers', [1, 2, 3, 7])
 @pytest.mark.parametrize(
-    'case,folder', [('digits_adam', 'final'), ('lenet_digits_bn', 'inference'), ('text_lstm', 'final')]
+    'case,folder',
+    [('digits_adam', 'final'), ('lenet_digits_bn', 'inference'), ('text_lstm', 'final')],
 )
 def test_slices_join_to_the_same_files(cluster, goldens, tmp_path, case, folder, servers):
     whole = os.path.join(goldens, case, folder)
@@ -219,7 +220,8 @@ def infer(cluster, tmp, model, feeds, *flags):
         tensors.write(str(path), dtype, dims, values)
     text = ok(cluster, 'infer', model, '--feed_dir', tmp / 'feeds', '--out', tmp / 'out', *flags)
     assert 'samples/s' in text
-    return [tensors.read(str(p)) for p in sorted((tmp / 'out' / 'step_000').rglob('*')) if p.is_file()]
+    found = sorted((tmp / 'out' / 'step_000').rglob('*'))
+    return [tensors.read(str(p)) for p in found if p.is_file()]
 
 
 @pytest.mark.parametrize('case', ['digits_adam', 'lenet_digits_bn', 'word2vec_sparse'])
@@ -237,9 +239,9 @@ def test_infer_gives_what_paddle_gave(cluster, golden, tmp_path, case):
 
 
 def test_infer_gives_the_known_answer(cluster, tmp_path):
-    model = os.path.join(conftest.shared_folder(), 'data', 'uci_housing_model')
+    model = os.path.join(places.shared_folder(), 'data', 'uci_housing_model')
     if not os.path.isdir(model):
-        conftest.missing(model)
+        places.missing(model)
     row = [0.0137, -0.1136, 0.2553, -0.0692, 0.0582, -0.0727, -0.1583, -0.0584, 0.6283, 0.4919,
            0.1856, 0.0795, -0.0332]
     (out,) = infer(cluster, tmp_path, model, {'x': (5, [1, 13], row)})
@@ -262,8 +264,8 @@ def test_prune_is_what_save_inference_model_writes(cluster, golden, tmp_path):
     assert 'fc_1.tmp_2 is save_infer_model/scale_0.tmp_0' in text
     shown = ok(cluster, 'program', 'show', tmp_path / 'model')
     assert 'adam' not in shown and 'feed' in shown and 'fetch' in shown
-    code, text = cluster.run('sluice', 'program', 'prune', main, tmp_path / 'm2', '--feeds', 'label',
-                             '--targets', 'fc_1.tmp_2')
+    code, text = cluster.run('sluice', 'program', 'prune', main, tmp_path / 'm2', '--feeds',
+                             'label', '--targets', 'fc_1.tmp_2')
     assert code == 1 and 'img' in text
 
 
