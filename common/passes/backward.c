@@ -304,6 +304,19 @@ static void blank_unwanted(struct pass *p, struct op_desc *grad)
     }
 }
 
+// By name, as Fluid keeps them: the order in which gradients of one operator are met decides in
+// which order repeated ones are summed.
+static void sort_slots(struct op_slot *slots, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        for (size_t k = i; k > 0 && strcmp(slots[k - 1].name, slots[k].name) > 0; k--) {
+            struct op_slot kept = slots[k];
+            slots[k] = slots[k - 1];
+            slots[k - 1] = kept;
+        }
+    }
+}
+
 static void set_backward_role(const struct pass *p, const struct op_desc *forward,
                               struct op_desc *grad)
 {
@@ -357,6 +370,8 @@ static int make_grads_of(struct pass *p, const struct op_desc *forward)
         made[count++] = grad;
     }
     for (int i = 0; i < count; i++) {
+        sort_slots(made[i]->inputs, made[i]->inputs_count);
+        sort_slots(made[i]->outputs, made[i]->outputs_count);
         set_backward_role(p, forward, made[i]);
         grad_list_insert(&p->ops, p->ops.count, made[i]);
     }
