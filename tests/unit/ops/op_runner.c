@@ -132,7 +132,8 @@ struct selected_rows *op_runner_rows(struct op_runner *run, const char *slot, en
     size_t i = run->in[s].count - 1;
     struct selected_rows *sr = variable_rows(&run->own[s][i]);
     must(selected_rows_shape(sr, d[0], count, dtype, &run->in_list[s][i].dims), "memory");
-    memcpy(sr->rows, rows, count * sizeof *rows);
+    if (count > 0)
+        memcpy(sr->rows, rows, count * sizeof *rows);
     run->in_list[s][i].kind = VARIABLE_SELECTED_ROWS;
     run->in_vars[s][i] = &run->own[s][i];
     return sr;

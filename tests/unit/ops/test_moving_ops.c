@@ -225,19 +225,6 @@ static void test_lookup_gives_zeros_for_padding(void **state)
     expect_refused(lookup("23", -1), "id 1 is 3, not in [0,3)");
 }
 
-static void test_sparse_gradients_are_refused(void **state)
-{
-    (void)state;
-    struct op_runner *run = op_runner_new("lookup_table_grad");
-    input_f32(run, "W", 2, D(3, 2));
-    struct tensor *ids = op_runner_input(run, "Ids", DTYPE_INT64, 2, D(2, 1));
-    memset(ids->data, 0, tensor_bytes(ids));
-    input_f32(run, "Out@GRAD", 2, D(2, 2));
-    op_runner_output(run, "W@GRAD", NULL);
-    op_runner_int(run, "is_sparse", 1);
-    expect_refused(run, "is_sparse");
-}
-
 static void test_crop_and_one_hot_stay_within_bounds(void **state)
 {
     (void)state;
@@ -303,7 +290,6 @@ int main(void)
         cmocka_unit_test(test_gather_gradient_keeps_the_last_or_sums),
         cmocka_unit_test(test_gather_nd_names_the_wrong_number),
         cmocka_unit_test(test_lookup_gives_zeros_for_padding),
-        cmocka_unit_test(test_sparse_gradients_are_refused),
         cmocka_unit_test(test_crop_and_one_hot_stay_within_bounds),
         cmocka_unit_test(test_equal_numbers_are_sorted_as_introsort_leaves_them),
         cmocka_unit_test(test_range_adds_up_its_step),

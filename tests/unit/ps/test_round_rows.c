@@ -55,7 +55,7 @@ static struct round_push key(struct table *t, int trainer, uint32_t rows, uint64
 static void message(uint8_t *out, const int64_t *rows, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        float values[2] = {(float)(10 * rows[i]), (float)(10 * rows[i] + 1)};
+        float tenfold = 10 * (float)rows[i], values[2] = {tenfold, tenfold + 1};
         memcpy(out + 8 * i, &rows[i], 8);
         memcpy(out + 8 * count + 8 * i, values, 8);
     }
