@@ -48,6 +48,14 @@ def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
+def out_dtype(op):
+    """Outputs are declared as double where an input is."""
+    arrays = [with_lod(item)[0] for value in op.inputs.values()
+              for item in as_list(value)]
+    wide = any(array.dtype == np.float64 for array in arrays)
+    return 'float64' if wide else 'float32'
+
+
 def with_lod(value):
     return value if isinstance(value, tuple) else (value, None)
 
@@ -86,7 +94,7 @@ def build(op, weights):
             if asked == 0:
                 continue
             made[out.name] = [block.create_var(
-                name='%s_out_%d' % (out.name, i), dtype='float32')
+                name='%s_out_%d' % (out.name, i), dtype=out_dtype(op))
                 for i in range(asked)]
         block.append_op(type=op.type, inputs=slots, outputs=made,
                         attrs=dict(op.attrs))
