@@ -76,6 +76,7 @@ void comm_close(struct comm *comm)
         free_slice(map_value(e));
     map_deinit(&comm->slices);
     lookup_deinit(&comm->lookup);
+    comm_merge_free(comm);
     mem_free(comm->ids);
     step_free(comm->step);
     slice_map_deinit(&comm->own_map);
@@ -542,6 +543,8 @@ void comm_check_done(struct comm *comm)
     } else if (comm->waiting == COMM_LOOKUP && lookup_is_done(&comm->lookup) &&
                !comm->lookups_inflight) {
         comm_answer(comm, comm->lookup_why.code, &comm->lookup_why);
+    } else if (comm->waiting == COMM_MERGED) {
+        comm_merge_check(comm);
     } else if (comm->waiting == COMM_COMPLETE) {
         bool all = true;
         for (int s = 0; s < comm->servers; s++)
@@ -576,6 +579,8 @@ static void take(struct comm *comm, const struct comm_command *command)
         comm->waits_since_ms = comm->said_ms = loop_now_ms(comm->loop);
     }
     int failed = atomic_load_explicit(&comm->failed, memory_order_relaxed);
+    if (failed && command->verb == COMM_MERGE)
+        comm_merge_add(comm, command->dst);   // to be freed with the comm
     if (failed && command->verb != COMM_CLOSE) {
         comm_answer(comm, failed, &comm->failure);
         return;
@@ -620,7 +625,14 @@ static void take(struct comm *comm, const struct comm_command *command)
     case COMM_UNPIN:
         comm_read_unpin(comm);
         break;
+    case COMM_MERGE:
+        comm_merge_add(comm, command->dst);
+        break;
+    case COMM_MERGED:
+        comm_merge_ask(comm, command->dst);
+        break;
     case COMM_COMPLETE:
+        comm_merge_pump(&comm->links[0]);   // its sums come first
         for (int s = 0; s < comm->servers; s++)
             comm_link_tell_end(&comm->links[s], FRAME_COMPLETE, 0, "");
         break;
@@ -658,6 +670,7 @@ static void on_tick(void *arg)
     }
     for (int s = 0; s < comm->servers && !atomic_load(&comm->failed); s++)
         comm_link_tick(&comm->links[s], now_ms);
+    comm_merge_tick(comm, now_ms);
 }
 
 static void close_all(struct comm *comm)

@@ -104,6 +104,18 @@ int comm_read_rows(struct comm *comm, const char *var, int64_t row, int64_t rows
                    struct err *err);
 int comm_unpin(struct comm *comm, struct err *err);
 
+// ---- sums over all trainers, exact: what a metric counted in the whole job (merge.h)
+// Adds numbers (copied) to the sum of key; keys ascend. Does not wait. count may be up to 4 MiB of
+// numbers (SL_ELIMIT) and must be the same in all trainers.
+int comm_merge(struct comm *comm, uint32_t key, const int64_t *numbers, size_t count,
+               struct err *err);
+// The sum of key, which this trainer has added to (count as there): 1 when it is settled, 0 when it
+// is not yet (never with wait). *out_trainers: how many are in it; trainers that completed before,
+// or had none of it, are not. Works after comm_complete too. SL_ENOENT: never added, or 16 others
+// since.
+int comm_merged(struct comm *comm, uint32_t key, bool wait, int64_t *out, size_t count,
+                int *out_trainers, struct err *err);
+
 // ---- the end
 // This trainer has done its work. Returns when every server has taken note.
 int comm_complete(struct comm *comm, struct err *err);

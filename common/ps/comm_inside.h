@@ -51,6 +51,8 @@ enum comm_verb {
     COMM_READ,
     COMM_LOOKUP,
     COMM_UNPIN,
+    COMM_MERGE,
+    COMM_MERGED,
     COMM_COMPLETE,
     COMM_ABORT,
     COMM_CLOSE,
@@ -61,7 +63,7 @@ struct comm_command {
     uint32_t variable, slice;
     uint32_t rows;             // PUSH of a sparse gradient
     const void *data;          // PUSH
-    void *dst;                 // PULL
+    void *dst;                 // PULL; MERGE, MERGED: comm_merge.c's own
     const char *text;          // ABORT
     struct comm_part *parts;   // READ
     size_t parts_count;
@@ -152,6 +154,10 @@ struct comm {
     size_t parts_count, parts_open;
     uint32_t next_request;
     uint64_t pin_version, pin_round;
+    struct comm_merge *merge;             // sums that were added to
+    struct comm_merge_want *merge_want;   // the call that asks for one
+    atomic_uint merges_done;              // sums that are there; the caller also reads it
+    unsigned merges_seen;                 // the caller's: when it asked last
     bool joined, closing;
     uint64_t close_by_ms;
     int open_conns;
@@ -210,3 +216,16 @@ void *comm_lookup_place(struct comm_link *link, const struct frame *header);
 void comm_lookup_data(struct comm_link *link, const struct frame *header, const void *dst,
                       bool sound);
 bool comm_lookup_owns(uint32_t request);
+
+// ---- comm_merge.c
+void comm_merge_add(struct comm *comm, void *taken);
+void comm_merge_ask(struct comm *comm, void *asked);
+void comm_merge_check(struct comm *comm);   // while COMM_MERGED waits
+void comm_merge_pump(struct comm_link *link);
+void comm_merge_lost(struct comm_link *link);
+void comm_merge_nudge(struct comm_link *link);
+void comm_merge_tick(struct comm *comm, uint64_t now_ms);
+void *comm_merge_place(struct comm_link *link, const struct frame *header);
+void comm_merge_data(struct comm_link *link, const struct frame *header, const void *dst,
+                     bool sound);
+void comm_merge_free(struct comm *comm);

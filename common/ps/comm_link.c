@@ -88,6 +88,7 @@ void comm_link_pump(struct comm_link *link)
 {
     struct step *step = link->comm->step;
     comm_lookup_pump(link);
+    comm_merge_pump(link);
     if (!link->conn || !link->welcomed || !step)
         return;
     struct step_out out;
@@ -143,6 +144,8 @@ static void nudge(struct comm_link *link)
         comm_read_nudge(link);
     if (comm->waiting == COMM_LOOKUP)
         comm_lookup_lost(link);
+    if (comm->waiting == COMM_MERGED)
+        comm_merge_nudge(link);
     if (!comm->step || step_nudge(comm->step, link->server)) {
         comm_link_pump(link);
         return;
@@ -248,6 +251,7 @@ static void on_closed(void *self, struct conn *conn, const struct err *why)
         step_disconnected(comm->step, link->server);
     comm_read_lost(link);
     comm_lookup_lost(link);
+    comm_merge_lost(link);
     comm_conn_gone(comm);
 }
 
@@ -301,6 +305,7 @@ static int take_welcome_back(struct comm_link *link, const struct frame *header,
         }
         step_connected(comm->step, link->server, true);
     }
+    comm_merge_pump(link);   // in front of the end
     if (comm->waits && comm->waiting == COMM_COMPLETE && !link->completed)
         comm_link_tell_end(link, FRAME_COMPLETE, 0, "");
     comm_read_welcomed(link);
@@ -326,6 +331,10 @@ static int take_progress(struct comm_link *link, const struct frame *header,
 static int on_place(void *self, const struct frame *header, void **out_dst, struct err *err)
 {
     struct comm_link *link = self;
+    if (header->type == FRAME_MERGED) {
+        *out_dst = comm_merge_place(link, header);
+        return 0;
+    }
     if (header->type != FRAME_DATA)
         return err_set(err, SL_EFORMAT, "%s is not for a client",
                        frame_type_name((int)header->type));
@@ -345,6 +354,10 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     struct comm *comm = link->comm;
     (void)err;
     link->heard_ms = loop_now_ms(comm->loop);
+    if (header->type == FRAME_MERGED) {
+        comm_merge_data(link, header, dst, sound);
+        return 0;
+    }
     if (comm_lookup_owns(header->request)) {
         comm_lookup_data(link, header, dst, sound);
         return 0;
@@ -584,6 +597,7 @@ static void fail_link(struct comm_link *link, int code, const char *what)
             [COMM_PIN] = "a version to save",
             [COMM_READ] = "values to save",
             [COMM_LOOKUP] = "rows of a table",
+            [COMM_MERGED] = "a sum over all trainers",
             [COMM_COMPLETE] = "the end of the job",
             [COMM_CLOSE] = "the end",
         };

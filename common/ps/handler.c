@@ -5,7 +5,7 @@
 // The end of a job: the first failure (a trainer that is given up, a block that fails, an
 // operator's stop) is told to every client as FATAL, once, and becomes serve_run's error. When all
 // trainers have completed, connections close by themselves. What is said in between:
-// handler_join.c, handler_step.c, handler_read.c.
+// handler_join.c, handler_step.c, handler_read.c, handler_merge.c.
 #include "common/ps/handler.h"
 
 #include <inttypes.h>
@@ -17,6 +17,7 @@
 #include "common/base/mem.h"
 #include "common/ps/apply.h"
 #include "common/ps/handler_inside.h"
+#include "common/ps/merge.h"
 #include "common/ps/round.h"
 #include "common/ps/shard.h"
 #include "common/ps/state.h"
@@ -64,6 +65,7 @@ struct handler *handler_new(const struct handler_options *options)
                     options->serve->lost_ms);
     handler->peers.connect_ms = options->serve->connect_ms;
     reply_pool_init(&handler->pool, options->state);
+    handler->merge = merge_new(round_trainers(options->round));
     handler->pool.on_release = handler_step_released;
     handler->pool.self = handler;
     handler->retry = (struct loop_job){.run = handler_step_retry, .arg = handler};
@@ -81,9 +83,11 @@ void handler_free(struct handler *handler)
         handler->clients = client->next;
         reply_queue_deinit(&client->replies);
         reply_lookup_give(&handler->pool, client->lookup);
+        mem_free(client->merge);
         mem_free(client->decision);
         mem_free(client);
     }
+    merge_free(handler->merge);
     peer_table_deinit(&handler->peers);
     reply_pool_deinit(&handler->pool);
     mem_free(handler->by_trainer);
@@ -194,6 +198,8 @@ static int on_place(void *self, const struct frame *header, void **out_dst, stru
     struct handler *handler = client->handler;
     if (header->type == FRAME_LOOKUP)
         return judge_trainer(client, handler_read_lookup_place(client, header, out_dst, err), err);
+    if (header->type == FRAME_MERGE)
+        return judge_trainer(client, handler_merge_place(client, header, out_dst, err), err);
     if (header->type != FRAME_PUSH || client->trainer < 0)
         return err_set(err, SL_EFORMAT, "%s is not for a server",
                        frame_type_name((int)header->type));
@@ -220,6 +226,10 @@ static int on_chunk(void *self, const struct frame *header, void *dst, bool soun
     if (header->type == FRAME_LOOKUP) {
         int read = handler_read_lookup(client, header, sound, err);
         return sound ? judge_trainer(client, read, err) : read;
+    }
+    if (header->type == FRAME_MERGE) {
+        int merged = handler_merge_take(client, header, sound, err);
+        return sound ? judge_trainer(client, merged, err) : merged;
     }
     struct round_push push = push_key(client, header);
     if (!dst)
@@ -254,6 +264,8 @@ static void on_abandon(void *self, const struct frame *header, void *dst)
         client->lookup = NULL;
         return;
     }
+    if (header->type == FRAME_MERGE)
+        return;   // freed with the client, or by the next one
     struct round_push push = push_key(client, header);
     round_abandoned(client->handler->round, &push);
 }
@@ -321,6 +333,7 @@ static int judge_trainer(struct handler_client *client, int rc, struct err *err)
 
 static void on_room(void *self)
 {
+    handler_merge_pump(self);
     handler_read_pump(self);
 }
 
@@ -402,6 +415,7 @@ static void detach(struct handler_client *client)
         state_unpin(handler->state, client->pins[--client->pins_count]);
     reply_queue_deinit(&client->replies);
     reply_lookup_give(&handler->pool, client->lookup);
+    mem_free(client->merge);
     mem_free(client->decision);
     *client->link = client->next;
     if (client->next)

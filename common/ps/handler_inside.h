@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of a handler, shared by handler.c (connections, deadlines, the end), handler_join.c
 // (hello and what follows it), handler_step.c (a step's messages), handler_phase.c (its second
-// phase) and handler_read.c (pulls and pins). Nobody else includes this. Everything belongs to the
+// phase), handler_read.c (pulls and pins) and handler_merge.c (sums over trainers). Nobody else includes this. Everything belongs to the
 // loop thread.
 #pragma once
 
@@ -24,6 +24,8 @@ struct handler_client {
     bool leaving;   // said goodbye, or was sent away
     struct reply_queue replies;
     struct reply_lookup *lookup;   // whose ids are coming
+    int64_t *merge;                // what comes of a merge
+    bool merge_late;               // a settled sum found no room
     uint64_t pins[HANDLER_PINS_MAX];
     int pins_count;
     uint64_t pin_wanted;   // waits for this version
@@ -44,6 +46,7 @@ struct handler {
     struct apply *apply;
     struct peer_table peers;
     struct reply_pool pool;
+    struct merge *merge;
     struct loop_job retry;   // a step that waits for a reply's hold
     bool retry_posted;
     const struct message_partial *partials;   // of the stage of the second phase; apply's
@@ -111,3 +114,12 @@ int handler_read_lookup(struct handler_client *client, const struct frame *heade
 void handler_read_pump(void *client);
 int handler_read_pin(struct handler_client *client, const struct frame *header, struct err *err);
 int handler_read_unpin(struct handler_client *client, uint64_t version);
+
+// ---- handler_merge.c
+// A merge's header has come (where its numbers go) and all of its body.
+int handler_merge_place(struct handler_client *client, const struct frame *header, void **out_dst,
+                        struct err *err);
+int handler_merge_take(struct handler_client *client, const struct frame *header, bool sound,
+                       struct err *err);
+void handler_merge_leave(struct handler *handler, int trainer);   // it has completed
+void handler_merge_pump(struct handler_client *client);           // there is room again

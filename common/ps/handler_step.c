@@ -100,6 +100,7 @@ int handler_step_complete(struct handler_client *client, const struct frame *hea
     peer_done(&handler->peers, client->trainer);
     struct frame answer = {
         .type = FRAME_COMPLETED, .step = header->step, .incarnation = client->incarnation};
+    handler_merge_leave(handler, client->trainer);
     rc = conn_send_plain(client->conn, &answer, err);
     handler_step_advance(handler);
     return rc;

@@ -42,7 +42,9 @@ struct err;
     X(FRAME_UNPIN, 22, false, "unpin")                                                             \
     X(FRAME_GOODBYE, 23, false, "goodbye")                                                         \
     X(FRAME_FATAL, 24, false, "fatal")                                                             \
-    X(FRAME_LOOKUP, 25, true, "lookup")
+    X(FRAME_LOOKUP, 25, true, "lookup")                                                            \
+    X(FRAME_MERGE, 26, true, "merge")                                                              \
+    X(FRAME_MERGED, 27, true, "merged")
 
 enum frame_type {
 #define X(name, number, raw, text) name = number,
@@ -70,7 +72,8 @@ struct frame {
     uint32_t variable;          // index in the sorted slice_map
     uint32_t slice;             // index in the variable
     uint32_t request;           // chosen by the asker, repeated in every answer (PULL -> DATA);
-                                // PUSH with FRAME_SPARSE: rows of the slice's gradient
+                                // PUSH with FRAME_SPARSE: rows of the slice's gradient;
+                                // MERGE, MERGED: the sum's key
     uint64_t step;              // PUSH, barriers, COMMIT_STEP: step; DATA, COMMITTED, PULL: version
     uint64_t incarnation;       // of the trainer that sends, or that is answered
     uint64_t offset;            // of the chunk: in the slice, in its gradient's rows, in what a
@@ -87,7 +90,7 @@ int frame_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame *out, struct
 // What the first bytes say, as soon as they cannot be ours: SL_EFORMAT with a text; 0 = fine
 // so far.
 int frame_sniff(const uint8_t *bytes, size_t count, struct err *err);
-bool frame_type_is_raw(enum frame_type type);       // PUSH, DATA, LOOKUP
+bool frame_type_is_raw(enum frame_type type);       // PUSH, DATA, LOOKUP, MERGE, MERGED
 // May a raw body be empty? Only that of no rows: PUSH with FRAME_SPARSE and request 0.
 bool frame_may_be_empty(const struct frame *header);
 const char *frame_type_name(int type);              // "push"; "unknown type"

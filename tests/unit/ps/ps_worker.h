@@ -53,9 +53,10 @@ struct worker {
     struct err err;
     struct comm_stats stats;
     uint64_t read_rows;   // trainer 0 reads all in the middle
-    bool stay;            // no complete, no close
+    uint64_t merge_every;   // steps; adds to a sum then and waits for it. 0: never
+    bool stay;              // no complete, no close
     struct comm *comm;
-    bool wrong;
+    bool wrong, wrong_sum;
     const char *abort_reason;
 };
 
@@ -177,6 +178,41 @@ static inline int worker_step(struct worker *w, struct comm *comm, struct tensor
     return rc;
 }
 
+// Distinct numbers of (trainer, key), large ones too.
+#define WORKER_SUM 9000
+static inline int64_t worker_number(int trainer, uint32_t key, size_t i)
+{
+    return (int64_t)(((uint64_t)key * 1000 + i) << (16 * (i % 3))) * (trainer + 1) - (int64_t)i;
+}
+
+// Adds to the sum of key.
+static inline int worker_add(struct worker *w, uint32_t key)
+{
+    int64_t *numbers = mem_must_calloc(WORKER_SUM, sizeof *numbers);
+    for (size_t i = 0; i < WORKER_SUM; i++)
+        numbers[i] = worker_number(w->trainer, key, i);
+    int rc = comm_merge(w->comm, key, numbers, WORKER_SUM, &w->err);
+    mem_free(numbers);
+    return rc;
+}
+
+// Waits for it and compares it with what so many trainers add.
+static inline int worker_sum(struct worker *w, uint32_t key, int trainers)
+{
+    int64_t *sum = mem_must_calloc(WORKER_SUM, sizeof *sum);
+    int merged = 0;
+    int rc = comm_merged(w->comm, key, true, sum, WORKER_SUM, &merged, &w->err);
+    w->wrong_sum = w->wrong_sum || (rc > 0 && merged != trainers);
+    for (size_t i = 0; rc > 0 && i < WORKER_SUM; i++) {
+        int64_t want = 0;
+        for (int t = 0; t < trainers; t++)
+            want += worker_number(t, key, i);
+        w->wrong_sum = w->wrong_sum || sum[i] != want;
+    }
+    mem_free(sum);
+    return rc < 0 ? rc : 0;
+}
+
 static inline void *worker_main(void *arg)
 {
     struct worker *w = arg;
@@ -191,8 +227,14 @@ static inline void *worker_main(void *arg)
         tensor_init(&params[i]);
     }
     w->rc = comm_open(&options, &w->comm, &w->err);
-    for (uint64_t s = 0; w->rc >= 0 && s < w->steps; s++)
+    for (uint64_t s = 0; w->rc >= 0 && s < w->steps; s++) {
         w->rc = worker_step(w, w->comm, grads, params);
+        if (w->rc < 0 || !w->merge_every || (s + 1) % w->merge_every)
+            continue;
+        w->rc = worker_add(w, (uint32_t)s);
+        if (w->rc >= 0)
+            w->rc = worker_sum(w, (uint32_t)s, w->job->map.trainers);
+    }
     if (w->comm) {
         if (w->rc >= 0 && w->abort_reason)
             comm_abort(w->comm, w->abort_reason);

@@ -176,6 +176,8 @@ static void test_frame_of_no_rows_may_be_empty(void **state)
         {FRAME_PUSH, FRAME_SPARSE, 0, 64, false},
         {FRAME_DATA, FRAME_SPARSE, 0, 0, false},
         {FRAME_LOOKUP, FRAME_SPARSE, 0, 0, false},
+        {FRAME_MERGE, 0, 0, 0, false},
+        {FRAME_MERGED, FRAME_SPARSE, 0, 0, false},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         uint8_t bytes[FRAME_HEADER_BYTES];

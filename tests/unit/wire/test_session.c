@@ -156,9 +156,10 @@ static uint8_t *pattern(size_t bytes)
 // Raw bodies of every kind in turn; the empty one is a push of no rows.
 static void send_chunk(struct session *session, const uint8_t *data, size_t offset, size_t bytes)
 {
-    static const enum frame_type types[] = {FRAME_LOOKUP, FRAME_PUSH, FRAME_DATA};
+    static const enum frame_type types[] = {FRAME_LOOKUP, FRAME_PUSH, FRAME_DATA, FRAME_MERGE,
+                                            FRAME_MERGED};
     struct session_chunk chunk = {
-        .header = {.type = types[bytes % 3], .step = 3, .variable = 1, .offset = offset},
+        .header = {.type = types[bytes % 5], .step = 3, .variable = 1, .offset = offset},
         .body = data + offset,
         .body_bytes = (uint32_t)bytes,
     };
