@@ -16,6 +16,7 @@
 
 #define STATE_ALIGN 64u
 #define STATE_HASH_BYTES (1u << 20)
+#define STATE_AHEAD 12   // rows fetched into the cache before they are copied
 #define STATE_TOKEN_NONE (-1)    // common memory never changes
 #define STATE_TOKEN_SNAPSHOT 2   // + version; 0 and 1 are the banks
 
@@ -34,6 +35,11 @@ static void level_banks(struct state *state, struct state_entry *entry, int bank
     size_t row_bytes = (size_t)entry->bytes / height;
     for (size_t i = 0; i < count; i++) {
         ASSERT((size_t)entry->touched[i] < height);
+        if (i + STATE_AHEAD < count) {
+            size_t ahead = (size_t)entry->touched[i + STATE_AHEAD] * row_bytes;
+            __builtin_prefetch(from + ahead);
+            __builtin_prefetch(to + ahead, 1);
+        }
         size_t at = (size_t)entry->touched[i] * row_bytes;
         memcpy(to + at, from + at, row_bytes);
     }
