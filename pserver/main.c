@@ -15,7 +15,7 @@
 #include "pserver/pserver_options.h"
 #include "pserver/pserver_serve.h"
 
-static const char usage[] = "Usage: pserver --pservers HOST:PORT,... --current_endpoint HOST:PORT "
+static const char usage[] = "usage: pserver --pservers HOST:PORT,... --current_endpoint HOST:PORT "
                             "--trainers N --model NAME [--resume DIR]\n"
                             "       pserver --config job.conf --current_endpoint HOST:PORT\n"
                             "One parameter server of a job. It says `ready on HOST:PORT` when "

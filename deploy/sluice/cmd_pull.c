@@ -31,12 +31,13 @@ static void on_waiting(void *self, const char *text);
 const struct cmd cmd_pull = {
     .name = "ckpt pull",
     .args = "--pservers HOST:PORT,... --out DIR",
-    .help = "writes what the servers of a running job hold as a checkpoint folder",
+    .help = "Writes what the servers of a running job hold as a checkpoint folder.",
     .details =
         "Reads one version of all variables while training goes on. DIR is made, or replaced when "
         "it is a\n"
         "checkpoint of ours already. Servers must all be reachable within --connect_timeout.\n\n"
-        "  sluice ckpt pull --pservers 127.0.0.1:6174,127.0.0.1:6175 --out pulled\n",
+        "example:\n"
+        "  sluice ckpt pull --pservers 127.0.0.1:6174,127.0.0.1:6175 --out pulled",
     .run = run,
 };
 

@@ -42,14 +42,15 @@ const struct cmd cmd_transpile = {
     .name = "transpile",
     .args = "--main_program FILE --startup_program FILE --pservers HOST:PORT,... --trainers N "
             "--out DIR",
-    .help = "writes the trainers' and servers' programs of a training program",
+    .help = "Writes the trainers' and servers' programs of a training program.",
     .details =
         "DIR gets trainer_<i>.pb, trainer_startup.pb, pserver_<j>.pb, pserver_startup_<j>.pb and "
         "slice_map.json.\nThe programs equal those of Fluid 1.8.5's DistributeTranspiler; where "
         "those cannot run "
         "the\ndefault differs and --fluid_exact gives 1.8.5's.\n\n"
+        "example:\n"
         "  sluice transpile --main_program main.pb --startup_program startup.pb \\\n"
-        "      --pservers 127.0.0.1:6174,127.0.0.1:6175 --trainers 2 --out programs\n",
+        "      --pservers 127.0.0.1:6174,127.0.0.1:6175 --trainers 2 --out programs",
     .run = run,
 };
 
