@@ -32,7 +32,7 @@
 #define STOP_LIMIT_MS 15000   // for the step that was being made
 
 static const char usage[] =
-    "Usage: trainer --role local --model NAME --data URI [--save_dir DIR]      all in one process\n"
+    "usage: trainer --role local --model NAME --data URI [--save_dir DIR]      all in one process\n"
     "       trainer --role trainer --trainer_id I --trainers N --pservers HOST:PORT,... --model "
     "NAME --data URI\n"
     "       trainer --config job.conf --trainer_id I\n"
