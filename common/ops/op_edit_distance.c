@@ -138,9 +138,9 @@ static int edit_kernel(struct op_ctx *ctx)
                       column = {.rank = 2, .d = {(int64_t)hyps.count, 1}},
                       rows = {.rank = 1, .d = {2 * (longest + 1)}};
     if (rc == 0)
-        rc = sequence_size(ctx, out, hyps.t, DTYPE_FP32, &column);
+        rc = sequence_size(ctx, out, DTYPE_FP32, &column);
     if (rc == 0)
-        rc = sequence_size(ctx, number, refs.t, DTYPE_INT64, &one);
+        rc = sequence_size(ctx, number, DTYPE_INT64, &one);
     if (rc == 0)
         rc = op_resize(&ctx->temps[0], DTYPE_INT64, &rows, ctx->err);
     if (rc < 0)

@@ -171,9 +171,9 @@ static int im_forward(struct op_ctx *ctx)
     int64_t grid[2];
     if (x->dtype != DTYPE_FP32 && x->dtype != DTYPE_FP64)
         return op_bad_dtype(ctx, (int)x->dtype);
-    if (out == x || out == y)
-        return err_set(ctx->err, SL_EINVAL, "Out may not be X or Y itself");
-    int rc = read_patches(ctx->attr, &x->dims, &p, ctx->err);
+    int rc = sequence_check_apart(ctx, out);
+    if (rc == 0)
+        rc = read_patches(ctx->attr, &x->dims, &p, ctx->err);
     if (rc == 0)
         rc = sequence_level(ctx, out, 1, 0, images + 1, &offsets);
     if (rc == 0)

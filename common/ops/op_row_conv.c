@@ -130,8 +130,9 @@ static int row_forward(struct op_ctx *ctx)
     int rc = read_cut(ctx, x, &cut);
     if (rc < 0)
         return rc;
-    if (out == x)
-        return err_set(ctx->err, SL_EINVAL, "Out may not be X itself");
+    rc = sequence_check_apart(ctx, out);
+    if (rc < 0)
+        return rc;
     if (tensor_bytes(out) > 0)
         memset(out->data, 0, tensor_bytes(out));
     int64_t at = 0;
@@ -155,6 +156,10 @@ static int row_backward(struct op_ctx *ctx)
     struct tensor *dx = op_out(ctx, ROW_DX), *dfilter = op_out(ctx, ROW_DFILTER);
     struct cut cut;
     int rc = read_cut(ctx, x, &cut);
+    if (rc == 0 && dx != NULL)
+        rc = sequence_check_apart(ctx, dx);
+    if (rc == 0 && dfilter != NULL)
+        rc = sequence_check_apart(ctx, dfilter);
     if (rc < 0)
         return rc;
     if (dx != NULL && tensor_bytes(dx) > 0)

@@ -188,6 +188,9 @@ static int prepare(const struct op_ctx *ctx, struct sequences *s, struct context
     if (filter->dtype != x->dtype || (trainable && pad->dtype != x->dtype))
         return err_set(ctx->err, SL_EMISMATCH, "X, Filter and PaddingData must have one type");
     int rc = sequence_read_only(ctx, "X", x, s);
+    for (int o = 0; rc == 0 && ctx->def->outputs[o].name != NULL; o++)
+        if (op_out(ctx, o) != NULL)
+            rc = sequence_check_apart(ctx, op_out(ctx, o));
     if (rc < 0)
         return rc;
     *c = (struct context){

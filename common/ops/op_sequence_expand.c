@@ -128,9 +128,7 @@ static int expand_forward(struct op_ctx *ctx)
         return rc;
     struct dims dims = x->dims;
     dims.d[0] = e.rows_out;
-    if (out == op_in(ctx, EXPAND_Y))
-        return err_set(ctx->err, SL_EINVAL, "Out may not be Y itself");
-    rc = sequence_size(ctx, out, x, x->dtype, &dims);
+    rc = sequence_size(ctx, out, x->dtype, &dims);
     if (rc == 0)
         rc = as ? sequence_take_lod(ctx, out, op_in(ctx, EXPAND_Y), 1) : set_lod(ctx, out, &e);
     if (rc < 0)
@@ -180,7 +178,9 @@ static int expand_backward(struct op_ctx *ctx)
     struct expand e;
     if (dx == NULL)
         return 0;
-    int rc = read_expand(ctx, ctx->def == &op_sequence_expand_as_grad, &e);
+    int rc = sequence_check_apart(ctx, dx);
+    if (rc == 0)
+        rc = read_expand(ctx, ctx->def == &op_sequence_expand_as_grad, &e);
     if (rc < 0)
         return rc;
     e.times.width = e.width;

@@ -108,14 +108,12 @@ static int concat_forward(struct op_ctx *ctx)
         return rc;
     dims.d[0] = 0;
     for (size_t i = 0; i < ctx->in[CONCAT_X].count; i++) {
-        if (out == op_in_at(ctx, CONCAT_X, i))
-            return err_set(ctx->err, SL_EINVAL, "Out may not be one of X");
         rc = concat_part(ctx, i, x->dtype, &first, &s);
         if (rc < 0)
             return rc;
         dims.d[0] += op_in_at(ctx, CONCAT_X, i)->dims.d[0];
     }
-    rc = sequence_size(ctx, out, NULL, x->dtype, &dims);
+    rc = sequence_size(ctx, out, x->dtype, &dims);
     uint64_t *offsets = NULL;
     if (rc == 0)
         rc = sequence_level(ctx, out, 1, 0, first.count + 1, &offsets);
@@ -151,6 +149,9 @@ static int concat_backward(struct op_ctx *ctx)
     }
     if (rc == 0)
         rc = sequence_check_rows(ctx, "Out@GRAD", dout, &first, rows);
+    for (size_t i = 0; rc == 0 && i < ctx->out[0].count; i++)
+        if (op_out_at(ctx, 0, i) != NULL)
+            rc = sequence_check_apart(ctx, op_out_at(ctx, 0, i));
     if (rc == 0 && dout->dtype != x->dtype)
         rc = err_set(ctx->err, SL_EMISMATCH, "Out@GRAD must have X's element type");
     if (rc < 0)
@@ -189,8 +190,9 @@ static int reverse_kernel(struct op_ctx *ctx)
     int rc = sequence_read_only(ctx, "X", x, &s);
     if (rc < 0)
         return rc;
-    if (x == y)
-        return err_set(ctx->err, SL_EINVAL, "Y may not be X itself");
+    rc = sequence_check_apart(ctx, y);
+    if (rc < 0)
+        return rc;
     size_t row = (size_t)s.width * dtype_bytes(x->dtype);
     char *to = y->data;
     for (size_t k = 0; row > 0 && k < s.count; k++)
@@ -276,7 +278,7 @@ static int slice_forward(struct op_ctx *ctx)
         return (int)rows;
     struct dims dims = x->dims;
     dims.d[0] = rows;
-    int rc = sequence_size(ctx, out, x, x->dtype, &dims);
+    int rc = sequence_size(ctx, out, x->dtype, &dims);
     uint64_t *offsets = NULL;
     if (rc == 0)
         rc = sequence_level(ctx, out, 1, 0, s.count + 1, &offsets);
@@ -306,6 +308,8 @@ static int slice_backward(struct op_ctx *ctx)
         return 0;
     int64_t rows = slice_read(ctx, &s);
     int rc = rows < 0 ? (int)rows : sequence_check_rows(ctx, "Out@GRAD", dout, &s, rows);
+    if (rc == 0)
+        rc = sequence_check_apart(ctx, dx);
     if (rc == 0 && dout->dtype != dx->dtype)
         rc = err_set(ctx->err, SL_EMISMATCH, "Out@GRAD must have X's element type");
     if (rc < 0)
@@ -355,7 +359,7 @@ static int reshape_forward(struct op_ctx *ctx)
                            (long long)sequence_length(&s, k), (long long)s.width,
                            (long long)new_dim);
     struct dims dims = {.rank = 2, .d = {x->dims.d[0] * s.width / new_dim, new_dim}};
-    rc = sequence_size(ctx, out, x, x->dtype, &dims);
+    rc = sequence_size(ctx, out, x->dtype, &dims);
     uint64_t *offsets = NULL;
     if (rc == 0)
         rc = sequence_level(ctx, out, 1, 0, s.count + 1, &offsets);

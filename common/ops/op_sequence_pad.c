@@ -121,9 +121,9 @@ static int pad_forward(struct op_ctx *ctx)
                        (long long)s.width);
     struct dims dims = padded_dims(&x->dims, (int64_t)s.count, length);
     const struct dims count = {.rank = 1, .d = {(int64_t)s.count}};
-    rc = sequence_size(ctx, out, x, x->dtype, &dims);
+    rc = sequence_size(ctx, out, x->dtype, &dims);
     if (rc == 0)
-        rc = sequence_size(ctx, lengths, x, DTYPE_INT64, &count);
+        rc = sequence_size(ctx, lengths, DTYPE_INT64, &count);
     if (rc < 0)
         return rc;
     size_t element = dtype_bytes(x->dtype), row = (size_t)s.width * element;
@@ -150,6 +150,8 @@ static int pad_backward(struct op_ctx *ctx)
     if (dx == NULL)
         return 0;
     int rc = sequence_read_only(ctx, "X", x, &s);
+    if (rc == 0)
+        rc = sequence_check_apart(ctx, dx);
     int64_t length = rc < 0 ? rc : padded_length(ctx, &s);
     if (length < 0)
         return (int)length;
@@ -195,9 +197,9 @@ static int unpad_forward(struct op_ctx *ctx)
     uint64_t *offsets = NULL;
     if (length->dtype != DTYPE_INT64 && length->dtype != DTYPE_INT32)
         return op_bad_dtype(ctx, (int)length->dtype);
-    if (out == x || out == length)
-        return err_set(ctx->err, SL_EINVAL, "Out may not be X or Length itself");
-    int rc = sequence_level(ctx, out, 1, 0, count + 1, &offsets);
+    int rc = sequence_check_apart(ctx, out);
+    if (rc == 0)
+        rc = sequence_level(ctx, out, 1, 0, count + 1, &offsets);
     if (rc < 0)
         return rc;
     offsets[0] = 0;
@@ -231,6 +233,8 @@ static int unpad_backward(struct op_ctx *ctx)
     if (dx == NULL)
         return 0;
     int rc = sequence_read_only(ctx, "Out@GRAD", dout, &s);
+    if (rc == 0)
+        rc = sequence_check_apart(ctx, dx);
     if (rc < 0)
         return rc;
     int64_t width = dims_product(&x->dims, 2, x->dims.rank);
@@ -316,7 +320,7 @@ static int mask_kernel(struct op_ctx *ctx)
         return rc;
     struct dims dims = x->dims;
     dims.d[dims.rank++] = maxlen;
-    rc = sequence_size(ctx, y, x, dtype, &dims);
+    rc = sequence_size(ctx, y, dtype, &dims);
     if (rc < 0 || tensor_count(y) == 0)
         return rc;
     switch (dtype) {

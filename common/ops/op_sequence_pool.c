@@ -205,14 +205,16 @@ static int pool_forward(struct op_ctx *ctx)
         return err_set(ctx->err, SL_EINVAL, "MAX needs an output MaxIndex and at most 2^31 rows");
     struct dims dims = x->dims;
     dims.d[0] = (int64_t)s.count;
-    rc = sequence_size(ctx, out, x, x->dtype, &dims);
+    rc = sequence_size(ctx, out, x->dtype, &dims);
     dims.d[0] = kind == POOL_MAX ? dims.d[0] : 0;
     if (rc == 0 && index != NULL)
-        rc = sequence_size(ctx, index, x, DTYPE_INT32, &dims);
+        rc = sequence_size(ctx, index, DTYPE_INT32, &dims);
     if (rc == 0)
         rc = sequence_take_lod(ctx, out, x, x->lod_levels - 1);
     if (rc < 0)
         return rc;
+    if (tensor_count(out) == 0)
+        return 0;
     (x->dtype == DTYPE_FP32 ? pool_f32 : pool_f64)(out, index, x, &s, kind,
                                                    (double)ctx->attr[POOL_PAD]->f);
     return 0;
@@ -247,6 +249,8 @@ static int pool_backward(struct op_ctx *ctx)
         rc = sequence_read(ctx, "X", x, &s);
     if (rc >= 0)
         rc = sequence_check_rows(ctx, "Out@GRAD", dout, &s, (int64_t)s.count);
+    if (rc == 0)
+        rc = sequence_check_apart(ctx, dx);
     if (rc == 0 && kind == POOL_MAX)
         rc = check_index(ctx, index, dout, x->dims.d[0]);
     if (rc < 0)

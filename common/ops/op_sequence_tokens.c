@@ -94,8 +94,9 @@ static int enumerate_kernel(struct op_ctx *ctx)
         rc = sequence_read_only(ctx, "X", x, &s);
     if (rc < 0)
         return rc;
-    if (out == x)
-        return err_set(ctx->err, SL_EINVAL, "Out may not be X itself");
+    rc = sequence_check_apart(ctx, out);
+    if (rc < 0)
+        return rc;
     uint64_t at = 0;
     for (size_t k = 0; k < s.count; k++)
         for (uint64_t t = s.offsets[k]; t < s.offsets[k + 1]; t++)
@@ -140,7 +141,7 @@ static int erase_kernel(struct op_ctx *ctx)
     for (uint64_t i = 0; i < tensor_count(x); i++)
         left += !is_erased(tokens, row_index_at(x, i));
     const struct dims dims = {.rank = 2, .d = {left, 1}};
-    rc = sequence_size(ctx, out, x, x->dtype, &dims);
+    rc = sequence_size(ctx, out, x->dtype, &dims);
     if (rc == 0)
         rc = sequence_take_lod(ctx, out, x, x->lod_levels);
     if (rc == 0)
@@ -200,8 +201,8 @@ static int ctc_with_lod(struct op_ctx *ctx, const struct tensor *x, struct tenso
     struct sequences s;
     uint64_t *offsets = NULL;
     int rc = sequence_read_only(ctx, "Input", x, &s);
-    if (rc == 0 && out == x)
-        rc = err_set(ctx->err, SL_EINVAL, "Output may not be Input itself");
+    if (rc == 0)
+        rc = sequence_check_apart(ctx, out);
     if (rc == 0)
         rc = sequence_level(ctx, out, 1, 0, s.count + 1, &offsets);
     if (rc < 0)
@@ -236,9 +237,9 @@ static int ctc_padded(struct op_ctx *ctx, const struct tensor *x, const struct t
                          (unsigned long long)k, (long long)row_index_at(length, k),
                          (unsigned long long)columns);
     if (rc == 0)
-        rc = sequence_size(ctx, out, x, x->dtype, &x->dims);
+        rc = sequence_size(ctx, out, x->dtype, &x->dims);
     if (rc == 0)
-        rc = sequence_size(ctx, out_length, length, x->dtype, &lengths);
+        rc = sequence_size(ctx, out_length, x->dtype, &lengths);
     if (rc < 0)
         return rc;
     for (uint64_t k = 0; k < count; k++) {

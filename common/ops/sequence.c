@@ -56,12 +56,21 @@ int sequence_check_rows(const struct op_ctx *ctx, const char *slot, const struct
     return 0;
 }
 
-int sequence_size(const struct op_ctx *ctx, struct tensor *out, const struct tensor *in,
-                  enum dtype dtype, const struct dims *dims)
+int sequence_size(const struct op_ctx *ctx, struct tensor *out, enum dtype dtype,
+                  const struct dims *dims)
 {
-    if (out == in)
-        return err_set(ctx->err, SL_EINVAL, "an output may not be the input itself");
-    return op_resize(out, dtype, dims, ctx->err);
+    int rc = sequence_check_apart(ctx, out);
+    return rc < 0 ? rc : op_resize(out, dtype, dims, ctx->err);
+}
+
+int sequence_check_apart(const struct op_ctx *ctx, const struct tensor *out)
+{
+    for (int s = 0; ctx->def->inputs[s].name != NULL; s++)
+        for (size_t i = 0; i < ctx->in[s].count; i++)
+            if (op_in_at(ctx, s, i) == out)
+                return err_set(ctx->err, SL_EINVAL, "an output may not be the input %s itself",
+                               ctx->def->inputs[s].name);
+    return 0;
 }
 
 int sequence_take_lod(const struct op_ctx *ctx, struct tensor *out, const struct tensor *from,

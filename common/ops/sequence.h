@@ -35,9 +35,11 @@ int sequence_check_rows(const struct op_ctx *ctx, const char *slot, const struct
                         const struct sequences *s, int64_t rows);
 
 // Sizes an output: out takes dtype and dims, keeping its memory when it is large enough. SL_EINVAL
-// when out is the tensor `in` itself (may be NULL), which would be overwritten while it is read.
-int sequence_size(const struct op_ctx *ctx, struct tensor *out, const struct tensor *in,
-                  enum dtype dtype, const struct dims *dims);
+// when out is one of the op's inputs, which would be overwritten while it is read.
+int sequence_size(const struct op_ctx *ctx, struct tensor *out, enum dtype dtype,
+                  const struct dims *dims);
+// That check alone.
+int sequence_check_apart(const struct op_ctx *ctx, const struct tensor *out);
 // out's LoD becomes the first `levels` levels of from.
 int sequence_take_lod(const struct op_ctx *ctx, struct tensor *out, const struct tensor *from,
                       int levels);
