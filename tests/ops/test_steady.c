@@ -239,11 +239,96 @@ static void test_sparse_steps_allocate_nothing(void **state)
     }
 }
 
+// ---- sequences
+
+#define SEQUENCES 6
+#define SEQUENCE_STEPS 200
+
+// Most operators of sequences on the words that "img" holds, and on themselves.
+static void build_sequences(struct training *t)
+{
+    static const char *const pools[] = {"average", "sum", "sqrt", "max", "last", "first"};
+    struct sl_error error = {0};
+    sl_var *pooled[9], *length = NULL;
+    size_t n = 0;
+    t->main = sl_program_new();
+    t->startup = sl_program_new();
+    sl_net *net = sl_net_new(t->main, t->startup);
+    sl_var *words = sl_data_lod(net, "img", SL_INT64, SL_SHAPE(-1, 1), 1);
+    sl_var *row = sl_embedding(net, sl_data(net, "label", SL_INT64, SL_SHAPE(1)), WORDS, 4, NULL);
+    sl_var *x = sl_embedding(net, words, WORDS, 4, NULL);
+    sl_var *weights = sl_sequence_softmax(net, sl_fc(net, x, 1, NULL));
+    sl_var *padded = sl_sequence_pad(net, sl_elementwise_mul(net, x, weights, 0),
+                                     sl_fill_constant(net, SL_SHAPE(1), SL_FP32, 0.0), -1, &length);
+    sl_var *back = sl_sequence_reverse(net, sl_sequence_unpad(net, padded, length));
+    sl_var *joined =
+        sl_sequence_concat(net, (sl_var *const[]){back, sl_sequence_expand_as(net, row, x), x}, 3);
+    sl_var *ahead = sl_row_conv(net, sl_sequence_reshape(net, joined, 2), 2, NULL, "tanh");
+    for (size_t i = 0; i < 6; i++)
+        pooled[n++] = sl_sequence_pool(net, joined, pools[i]);
+    pooled[n++] = sl_sequence_conv_pool(net, x, 5, 3, "tanh", "max", NULL, NULL);
+    pooled[n++] = sl_sequence_pool(net, sl_sequence_expand(net, ahead, x, 0), "sum");
+    sl_var *said = sl_sequence_enumerate(net, words, 3, 0);
+    sl_edit_distance(net, words, words, NULL, NULL);
+    sl_chunk_eval(net, words, words, "plain", WORDS, NULL);
+    pooled[n++] = sl_sequence_pool(net, sl_cast(net, said, SL_FP32), "average");
+    sl_var *all = sl_concat(net, pooled, n - 2, 1);
+    sl_var *loss = sl_mean(net, sl_fc(net, all, 1, NULL));
+    loss = sl_elementwise_add(net, loss, sl_mean(net, pooled[n - 2]), -1);
+    sl_minimize(net, sl_sgd(0.01), loss);
+    if (sl_net_error(net, &error) < 0)
+        fail_msg("%s", error.text);
+    t->loss = mem_must_strdup(sl_var_name(loss));
+    sl_net_free(net);
+}
+
+// Sequences of other lengths every step, the longest ones in the first.
+static void feed_sequences(struct training *t, int step)
+{
+    uint64_t offsets[SEQUENCES + 1] = {0};
+    for (int k = 0; k < SEQUENCES; k++)
+        offsets[k + 1] = offsets[k] + (step == 0 ? 9 : 1 + (uint64_t)((step * 5 + k * 3) % 9));
+    const struct lod_level level = {.offsets = offsets, .count = SEQUENCES + 1};
+    const struct dims dims = {.rank = 2, .d = {(int64_t)offsets[SEQUENCES], 1}};
+    const struct dims labels = {.rank = 2, .d = {SEQUENCES, 1}};
+    assert_int_equal(tensor_resize(variable_tensor(&t->img), DTYPE_INT64, &dims), 0);
+    assert_int_equal(tensor_set_lod(&t->img.tensor, 1, &level), 0);
+    assert_int_equal(tensor_resize(variable_tensor(&t->label), DTYPE_INT64, &labels), 0);
+    for (int64_t i = 0; i < dims.d[0]; i++)
+        tensor_i64(&t->img.tensor)[i] = (i * 7 + step) % WORDS;
+    for (int64_t i = 0; i < SEQUENCES; i++)
+        tensor_i64(&t->label.tensor)[i] = i;
+}
+
+static void test_sequences_allocate_nothing(void **state)
+{
+    (void)state;
+    struct training t = {0};
+    struct err err = {0};
+    unsigned long before = 0;
+    variable_init(&t.img);
+    variable_init(&t.label);
+    build_sequences(&t);
+    t.scope = scope_new();
+    t.exe = executor_new(t.scope, NULL, 0);
+    if (executor_run(t.exe, t.startup, NULL, 0, NULL, 0, &err) < 0)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < SEQUENCE_STEPS; i++) {
+        feed_sequences(&t, i);
+        if (i == 2)
+            before = mem_allocation_count();
+        assert_true(isfinite(step(&t)));
+    }
+    assert_int_equal(mem_allocation_count(), before);
+    end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ten_thousand_steps_need_no_more_memory_than_the_first),
         cmocka_unit_test(test_sparse_steps_allocate_nothing),
+        cmocka_unit_test(test_sequences_allocate_nothing),
     };
     return cmocka_run_group_tests_name("steady", tests, NULL, NULL);
 }
