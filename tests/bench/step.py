@@ -8,9 +8,9 @@ Batch 64 (CTR-DNN: 100), one compute thread a process, or with --workers so many
 process: the MLP 784-200-200-10 with SGD, LeNet with 20 and 50 filters and a smaller one with 6 and
 8, and a ResNet of three basic blocks on 32 x 32 images, with Momentum; with sparse tables word2vec
 (20,000 x 64, SGD), CTR-DNN (26 slots, 1,000,001 x 10, three layers of 400, Adam over every row)
-and an LSTM of 128 over 10 to 70 tokens (Adagrad). And the MLP on 2 servers with 2 trainers in sync
-mode, all on this machine. Rivals take turns; a number is the median over rounds of the median step
-of a round.
+and an LSTM of 128 over 10 to 70 tokens (Adagrad). And the MLP and CTR-DNN on 2 servers with 2
+trainers in sync mode, all on this machine. Rivals take turns; a number is the median over rounds of
+the median step of a round.
 
 Paddle runs where SLUICE_PADDLE_PYTHON names a Python that has it: it writes the programs and the
 batches once, and both run those. Without it the zoo's models are timed alone.
@@ -52,8 +52,11 @@ LOCAL = {
     'ctr_dnn': ('CTR-DNN 1000001 x 10', 40, None),
     'lstm': ('LSTM 128', 40, None),
 }
-MLP_2X2 = 'mlp_2x2'
-STEPS_2X2 = 200
+# name: what it is, its network, timed steps of a round
+TWO_BY_TWO = {
+    'mlp_2x2': ('MLP, 2 servers, 2 trainers', 'mlp', 200),
+    'ctr_2x2': ('CTR-DNN, 2 servers, 2 tr.', 'ctr_dnn', 40),
+}
 
 
 class Bench(object):
@@ -108,13 +111,19 @@ class Bench(object):
 
         return ['--report', report, '--summary', summary, '--progress', 'off'], times
 
-    def local(self, name):
+    def exported(self, name):
+        """Flags for the programs of an exported network, and those that a trainer adds."""
         folder = os.path.join(self.work, name)
+        with open(os.path.join(folder, 'facts.json')) as handle:
+            loss = json.load(handle)['loss']
+        programs = ['--main_program', folder + '/main.pb']
+        programs += ['--startup_program', folder + '/startup.pb']
+        return programs, ['--loss', loss, '--feed_dir', folder + '/feed']
+
+    def local(self, name):
         if self.python:
-            with open(os.path.join(folder, 'facts.json')) as handle:
-                loss = json.load(handle)['loss']
-            flags = ['--main_program', folder + '/main.pb', '--loss', loss]
-            flags += ['--startup_program', folder + '/startup.pb', '--feed_dir', folder + '/feed']
+            programs, more = self.exported(name)
+            flags = programs + more
         else:
             flags = LOCAL[name][2] + ['--data', self.data, '--batch_size', '64']
         tell, times = self.told('local')
@@ -128,13 +137,17 @@ class Bench(object):
             made.end()
         return times()
 
-    def mlp_2x2(self):
+    def two_by_two(self, name):
+        _, network, steps = TWO_BY_TWO[name]
+        if network == 'mlp':
+            job, more = MLP, ['--batch_size', '64', '--data', self.data]
+        else:
+            job, more = self.exported(network)
         made = self.cluster()
         try:
-            servers = made.servers(2, 2, *MLP)
+            servers = made.servers(2, 2, *job)
             tells = [self.told(str(i)) for i in range(2)]
-            flags = MLP + ['--batch_size', '64', '--data', self.data]
-            flags += ['--steps', WARM_UP + STEPS_2X2]
+            flags = job + more + ['--steps', WARM_UP + steps]
             trainers = [made.trainer(i, servers, 2, *flags, *tells[i][0]) for i in range(2)]
             made.finish(trainers + servers, 300)
             return tuple(max(pair) for pair in zip(*(times() for _, times in tells)))
@@ -150,32 +163,33 @@ def main():
         '--build', default=os.environ.get('SLUICE_BUILD', os.path.join(ROOT, 'build'))
     )
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--only', help='some of: %s' % ', '.join(list(LOCAL) + [MLP_2X2]))
+    parser.add_argument('--only', help='some of: %s' % ', '.join(list(LOCAL) + list(TWO_BY_TWO)))
     parser.add_argument('--workers', type=int, default=1, help='CPU_NUM of each process (1)')
     parser.add_argument('--json')
     args = parser.parse_args()
     ONE_THREAD['CPU_NUM'] = str(args.workers)
     python = os.environ.get('SLUICE_PADDLE_PYTHON')
-    names = args.only.split(',') if args.only else list(LOCAL) + [MLP_2X2]
+    names = args.only.split(',') if args.only else list(LOCAL) + list(TWO_BY_TWO)
     if not python:
-        names = [name for name in names if name == MLP_2X2 or LOCAL[name][2]]
+        names = [name for name in names if name == 'mlp_2x2' or LOCAL.get(name, (None,) * 3)[2]]
     found = dict((name, {'ours': [], 'loop': [], 'paddle': []}) for name in names)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(args.build, work, python)
-        for name in names if python else []:
-            if name != MLP_2X2:
-                bench.export(name)
+        networks = set(TWO_BY_TWO[name][1] if name in TWO_BY_TWO else name for name in names)
+        for name in sorted(networks) if python else []:
+            bench.export(name)
         for _ in range(args.rounds):
             for name in names:
-                step, loop = bench.mlp_2x2() if name == MLP_2X2 else bench.local(name)
+                two = name in TWO_BY_TWO
+                step, loop = bench.two_by_two(name) if two else bench.local(name)
                 found[name]['ours'].append(step)
                 found[name]['loop'].append(loop)
                 if not python:
                     continue
                 theirs = (
-                    bench.paddle_ms('2x2', 'mlp', STEPS_2X2)
-                    if name == MLP_2X2
+                    bench.paddle_ms('2x2', *TWO_BY_TWO[name][1:])
+                    if two
                     else bench.paddle_ms('local', os.path.join(work, name), LOCAL[name][1])
                 )
                 found[name]['paddle'].append(theirs)
@@ -208,7 +222,7 @@ def show(found, python, load, args):
     print(row % ('', 'step ms', 'least', 'loop ms', 'Paddle 1.8.5', 'ratio'))
     print('|---|---|---|---|---|---|')
     for name, times in found.items():
-        title = 'MLP, 2 servers, 2 trainers' if name == MLP_2X2 else LOCAL[name][0]
+        title = (TWO_BY_TWO if name in TWO_BY_TWO else LOCAL)[name][0]
         ours = statistics.median(times['ours'])
         theirs, ratio = 'not here', ''
         if python:
