@@ -47,9 +47,9 @@ static inline const char *example_build(struct sl_error *err)
     return rc < 0 ? NULL : sl_var_name(loss);
 }
 
-static inline int example_batch(sl_feed *feed, int batch, int trainer, struct sl_error *err)
+static inline void example_samples(float x[EXAMPLE_ROWS][EXAMPLE_WIDTH], float y[EXAMPLE_ROWS][1],
+                                   int batch, int trainer)
 {
-    static float x[EXAMPLE_ROWS][EXAMPLE_WIDTH], y[EXAMPLE_ROWS][1];
     for (int r = 0; r < EXAMPLE_ROWS; r++) {
         y[r][0] = 0;
         for (int c = 0; c < EXAMPLE_WIDTH; c++) {
@@ -57,6 +57,12 @@ static inline int example_batch(sl_feed *feed, int batch, int trainer, struct sl
             y[r][0] += x[r][c] * (c % 3 == 0 ? 0.05f : -0.02f);
         }
     }
+}
+
+static inline int example_batch(sl_feed *feed, int batch, int trainer, struct sl_error *err)
+{
+    static float x[EXAMPLE_ROWS][EXAMPLE_WIDTH], y[EXAMPLE_ROWS][1];
+    example_samples(x, y, batch, trainer);
     const struct sl_tensor xs = {
         .dtype = SL_FP32, .shape = SL_SHAPE(EXAMPLE_ROWS, EXAMPLE_WIDTH), .data = x};
     const struct sl_tensor ys = {.dtype = SL_FP32, .shape = SL_SHAPE(EXAMPLE_ROWS, 1), .data = y};

@@ -73,6 +73,16 @@ def saving_trainer(folder, trainer_id, steps):
     return lambda names, n: ('trainer_save', folder, names, n, trainer_id, steps)
 
 
+def test_a_model_for_prediction_needs_no_network_in_code(tmp_path):
+    saved = run('inference', 'save', tmp_path / 'model')
+    again = run('inference', 'predict', tmp_path / 'model')
+    found = re.findall(r'^predict \d+ (\S+) of (\S+)$', again, re.M)
+    assert len(found) == 16 and saved.endswith(again)
+    error = sum((float(p) - float(y)) ** 2 for p, y in found) / len(found)
+    assert not losses(again)
+    assert error == pytest.approx(float(losses(saved)[10]), rel=1e-5)
+
+
 def test_just_saving_the_model_parameters_will_be_enough(tmp_path):
     saved = run('save_params', tmp_path / 'm')
     loaded = run('load_params', tmp_path / 'm')
