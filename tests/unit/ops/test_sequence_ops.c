@@ -321,6 +321,55 @@ static void test_shapes_that_are_not_known_yet(void **state)
     op_runner_free(run);
 }
 
+// Which ops hand X's LoD on, as Fluid 1.8.5 does it (asked of it op by op).
+static void test_lod_is_handed_on_where_fluid_hands_it_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *x, *y, *out;
+        bool handed_on;
+    } rows[] = {
+        {"relu", "X", NULL, "Out", true},
+        {"scale", "X", NULL, "Out", true},
+        {"softmax", "X", NULL, "Out", true},
+        {"cast", "X", NULL, "Out", true},
+        {"dropout", "X", NULL, "Out", true},
+        {"clip", "X", NULL, "Out", true},
+        {"lookup_table_v2", "Ids", "W", "Out", true},
+        {"mul", "X", "Y", "Out", true},
+        {"elementwise_add", "X", "Y", "Out", true},
+        {"mean", "X", NULL, "Out", false},
+        {"norm", "X", NULL, "Out", false},
+        {"dot", "X", "Y", "Out", false},
+        {"transpose2", "X", NULL, "Out", false},
+        {"modified_huber_loss", "X", "Y", "Out", false},
+        {"softmax_grad", "Out", "Out@GRAD", "X@GRAD", false},
+        {"relu_grad", "Out", "Out@GRAD", "X@GRAD", true},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct err err = {0};
+        bool column = strcmp(rows[i].type, "modified_huber_loss") == 0;
+        struct op_runner *run = op_runner_new(rows[i].type);
+        op_runner_shape(run, rows[i].x, DTYPE_FP32, 2, D(4, column ? 1 : 4));
+        if (rows[i].y != NULL)
+            op_runner_shape(run, rows[i].y, DTYPE_FP32, 2, D(4, column ? 1 : 4));
+        if (strcmp(rows[i].type, "cast") == 0) {
+            op_runner_int(run, "in_dtype", DTYPE_FP32);
+            op_runner_int(run, "out_dtype", DTYPE_FP64);
+        }
+        if (strcmp(rows[i].type, "norm") == 0)
+            op_runner_int(run, "axis", 1);
+        if (strcmp(rows[i].type, "transpose2") == 0)
+            op_runner_ints(run, "axis", D(0, 1), 2);
+        op_runner_output(run, rows[i].out, NULL);
+        if (op_runner_infer(run, &err) < 0)
+            fail_msg("%s: %s", rows[i].type, err.text);
+        if ((op_runner_dims(run, rows[i].out, 0)->lod_from != NULL) != rows[i].handed_on)
+            fail_msg("%s hands LoD on: %d", rows[i].type, !rows[i].handed_on);
+        op_runner_free(run);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_softmax_of_large_numbers_stays_finite),
         cmocka_unit_test(test_a_convolution_ahead_of_short_sequences),
         cmocka_unit_test(test_shapes_that_are_not_known_yet),
+        cmocka_unit_test(test_lod_is_handed_on_where_fluid_hands_it_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
