@@ -136,7 +136,7 @@ static int look_at_files(struct ckpt_view *view, const struct program *program, 
         uint64_t size = store_file_bytes(file);
         store_file_close(file);
         const struct ckpt_file *listed = ckpt_manifest_find(&view->folder.manifest, name);
-        if (rc < 0 && listed == NULL) {
+        if (rc < 0 && (listed == NULL || listed->other)) {
             str_list_add(&view->others, name);
             continue;
         }

@@ -4,9 +4,11 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import struct
+import subprocess
 import zipfile
 
 import pytest
@@ -201,15 +203,66 @@ def test_doctor_names_what_is_wrong(cluster, tmp_path):
     assert code == 1 and 'no-such-host.invalid:1' in text and 'WRONG' in text
 
 
+def scratch(cluster, goldens, tmp, case):
+    """The files that the examples of the help texts speak of."""
+    shutil.copytree(os.path.join(goldens, case, 'inference'), tmp / 'models' / 'inference')
+    with open(os.path.join(goldens, case, 'case.json')) as f:
+        feeds = os.path.join(goldens, case, json.load(f)['feed_dir'])
+    shutil.copytree(os.path.join(feeds, 'step_000'), tmp / 'feeds' / 'step_000')
+    os.mkdir(tmp / 'other')
+    for name in ('main.pb', 'startup.pb'):
+        shutil.copy(os.path.join(goldens, case, name), tmp / name)
+        shutil.copy(os.path.join(goldens, case, name), tmp / 'other' / name)
+    for number, folder in ((2, 'init'), (3, 'final')):
+        ok(cluster, 'ckpt', 'convert', os.path.join(goldens, case, folder), '--out',
+           tmp / 'models' / ('epoch_%d' % number))
+
+
+def runnable(line):
+    """An example without what it pipes into, where that is not on this machine."""
+    line, _, rest = line.partition(' | ')
+    return line + ' | ' + rest if rest and shutil.which(rest.split()[0]) else line
+
+
 COMMANDS = ['program show', 'program check', 'program copy', 'program diff', 'program dot',
             'transpile', 'ckpt ls', 'ckpt show', 'ckpt diff', 'ckpt verify', 'ckpt convert',
             'ckpt slice', 'ckpt zero-auc', 'ckpt pull', 'doctor', 'infer', 'program prune']
 
 
+def test_commands_are_those_that_help_lists(cluster):
+    listed = re.findall(r'^  ([a-z-]+(?: [a-z-]+)?)  +[A-Z]', ok(cluster, '--help'), re.M)
+    assert sorted(listed) == sorted(COMMANDS)
+
+
 @pytest.mark.parametrize('command', COMMANDS)
-def test_help_has_an_example(cluster, command):
+def test_the_examples_of_help_work(cluster, goldens, tmp_path, command):
+    case = 'ctr_dnn_adam' if command == 'ckpt zero-auc' else 'digits_adam'
     text = ok(cluster, *(command.split() + ['--help']))
-    assert '  sluice ' + command in text.split('usage:')[1].split('\n', 1)[1]
+    lines = re.search(r'^examples?:\n((?:  .*\n?)+)', text, re.M).group(1)
+    lines = lines.replace('\\\n', ' ').splitlines()
+    assert lines and all(line.startswith('  sluice ' + command) for line in lines)
+    scratch(cluster, goldens, tmp_path, case)
+    env = dict(cluster.env, PATH='%s:%s' % (os.path.dirname(cluster.binary('sluice')),
+                                            os.environ['PATH']))
+    for line in lines:
+        if command == 'ckpt pull':
+            servers = cluster.servers(2, 1, '--main_program', tmp_path / 'main.pb',
+                                      '--startup_program', tmp_path / 'startup.pb',
+                                      '--load_dir', tmp_path / 'models' / 'epoch_3')
+            line = re.sub(r'127\S+', ','.join(s.endpoint for s in servers), line)
+        done = subprocess.run(
+            ['bash', '-c', 'set -o pipefail;' + runnable(line)], cwd=str(tmp_path), env=env,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        assert done.returncode == (1 if command == 'ckpt diff' else 0), done.stdout.decode()
+
+
+def test_an_inference_model_is_shown(cluster, goldens, tmp_path):
+    made = tmp_path / 'made'
+    ok(cluster, 'ckpt', 'convert', os.path.join(goldens, 'digits_adam', 'inference'), '--out', made)
+    shown = json.loads(ok(cluster, 'ckpt', 'show', made, '--json'))
+    found = [v['name'] for v in shown['variables'] if not v['name'].startswith('expected/')]
+    assert found == ['fc_0.b_0', 'fc_0.w_0', 'fc_1.b_0', 'fc_1.w_0']
+    assert 'version' not in ok(cluster, 'ckpt', 'ls', tmp_path)
 
 
 def infer(cluster, tmp, model, feeds, *flags):
