@@ -200,6 +200,29 @@ static void test_tensor_lod_is_valid(void **state)
     tensor_deinit(&t);
 }
 
+static void test_tensor_reserve_lod_keeps_the_other_levels(void **state)
+{
+    (void)state;
+    struct tensor t;
+    uint64_t first[] = {0, 1, 2}, *kept;
+    const struct lod_level level = {.offsets = first, .count = 3};
+    tensor_init(&t);
+    assert_int_equal(tensor_set_lod(&t, 1, &level), 0);
+    assert_int_equal(tensor_reserve_lod(&t, 3, 1, 5), 0);
+    assert_int_equal(t.lod_levels, 3);
+    assert_int_equal(t.lod[0].count, 3);
+    assert_memory_equal(t.lod[0].offsets, first, sizeof first);
+    assert_int_equal(t.lod[1].count, 5);
+    assert_int_equal(t.lod[2].count, 0);
+    kept = t.lod[1].offsets;
+    assert_int_equal(tensor_reserve_lod(&t, 2, 1, 4), 0);
+    assert_int_equal(t.lod_levels, 2);
+    assert_ptr_equal(t.lod[1].offsets, kept);
+    assert_int_equal(tensor_reserve_lod(&t, 2, 2, 4), SL_ELIMIT);
+    assert_int_equal(tensor_reserve_lod(&t, LIMIT_LOD_LEVELS + 1, 0, 4), SL_ELIMIT);
+    tensor_deinit(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_tensor_borrowed_memory_is_never_replaced),
         cmocka_unit_test(test_tensor_copy_and_move),
         cmocka_unit_test(test_tensor_lod_is_valid),
+        cmocka_unit_test(test_tensor_reserve_lod_keeps_the_other_levels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
