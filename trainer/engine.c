@@ -122,6 +122,13 @@ bool engine_learning_rate(const struct engine *engine, const struct ckpt_source 
     return found;
 }
 
+const struct variable *engine_value(const struct engine *engine, const char *name, int worker)
+{
+    return engine->parallel
+               ? parallel_executor_find(engine->parallel, engine->train, name, worker)
+               : scope_find(engine->scope, name);
+}
+
 int engine_complete(struct engine *engine, struct err *err)
 {
     return engine->comm ? comm_complete(engine->comm, err) : 0;

@@ -18,6 +18,7 @@ struct option_set;
 struct parallel_executor;
 struct program;
 struct scope;
+struct variable;
 
 struct engine {
     const struct option_set *options;
@@ -53,6 +54,8 @@ int engine_thaw(struct engine *engine, struct ckpt_source *source, struct err *e
 // The constant learning rate in force, out of a frozen source; false when there is none.
 bool engine_learning_rate(const struct engine *engine, const struct ckpt_source *source,
                           double *out);
+// The value of a persistable variable for a worker (0: what is saved); NULL: there is none.
+const struct variable *engine_value(const struct engine *engine, const char *name, int worker);
 // Tells the servers that this trainer's work is done / that it gives up and why. Nothing in the
 // local role.
 int engine_complete(struct engine *engine, struct err *err);

@@ -26,6 +26,7 @@
 #include "trainer/progress_line.h"
 #include "trainer/run_summary.h"
 #include "trainer/step_report.h"
+#include "trainer/totals.h"
 #include "trainer/train_loop.h"
 #include "trainer/work.h"
 
@@ -54,6 +55,7 @@ struct trainer {
     struct best best;
     struct fetches fetches;
     struct step_report report;
+    struct totals totals;
     struct progress_line line;
     bool begun;   // options are known to be right: what fails now fails for another reason
     atomic_bool training;
@@ -64,6 +66,7 @@ static int run(const struct option_set *options, struct trainer *trainer, struct
 static int prepare(const struct option_set *options, struct trainer *trainer, struct err *err);
 static int begin(struct trainer *trainer, struct err *err);
 static int finish(struct trainer *trainer, struct train_loop *loop, struct err *err);
+static void tell_totals(struct trainer *trainer, struct train_loop *loop);
 static void release(struct trainer *trainer);
 static void allow_files(void);
 static void answer(const struct option_set *options, int asked);
@@ -109,6 +112,7 @@ static int run(const struct option_set *options, struct trainer *trainer, struct
             .best = &trainer->best,
             .fetches = &trainer->fetches,
             .report = &trainer->report,
+            .totals = &trainer->totals,
             .line = &trainer->line,
         };
         atomic_store(&trainer->training, true);
@@ -138,6 +142,8 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
     if (rc == 0)
         rc = fetches_init(&engine->job, engine->train, option_list(options, "fetch"),
                           &trainer->fetches, err);
+    if (rc == 0)
+        rc = totals_init(&trainer->totals, engine, err);
     if (rc == 0)
         rc = checkpointer_init(&trainer->saver, engine, err);
     if (rc == 0)
@@ -171,7 +177,11 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
     bool evaluate = !loop->stopped, early = trainer->evaluate.asks_servers || trainer->best.metric;
     int rc = evaluate && early ? train_loop_evaluate(loop, err) : 0;
     if (rc == 0)
+        rc = totals_end(&trainer->totals, err);
+    if (rc == 0)
         rc = engine_complete(&trainer->engine, err);
+    if (rc == 0)
+        tell_totals(trainer, loop);
     if (rc == 0)
         rc = step_report_close(&trainer->report, err);
     if (rc == 0 && evaluate && !early)
@@ -196,8 +206,21 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
     return rc;
 }
 
+// This trainer's work is done: what becomes of the others' is no failure of it any more.
+static void tell_totals(struct trainer *trainer, struct train_loop *loop)
+{
+    struct str_list lines = {0};
+    struct err failed = {0};
+    int rc = totals_wait(&trainer->totals, loop->stopped, &lines, &failed);
+    train_loop_tell(loop, &lines);
+    if (rc < 0)
+        log_warn("the metrics of the whole job are not known: %s", failed.text);
+    str_list_deinit(&lines);
+}
+
 static void release(struct trainer *trainer)
 {
+    totals_deinit(&trainer->totals);
     step_report_close(&trainer->report, NULL);
     best_deinit(&trainer->best);
     evaluate_close(&trainer->evaluate);

@@ -16,6 +16,7 @@
 #include "trainer/checkpointer.h"
 #include "trainer/engine.h"
 #include "trainer/evaluate.h"
+#include "trainer/totals.h"
 #include "trainer/train_loop.h"
 #include "trainer/work.h"
 
@@ -25,6 +26,8 @@ static json_t *origin(const struct engine *engine);
 static json_t *test_part(const struct engine *engine, const struct evaluate_result *test);
 static json_t *test_accuracy(const struct engine *engine, const struct evaluate_result *test);
 static json_t *evaluations(const struct engine *engine, const struct evaluate *evaluate);
+static json_t *epochs(const struct engine *engine, const struct totals *totals);
+static json_t *total_part(const struct engine *engine, const struct totals_result *result);
 static json_t *best_part(const struct best *best);
 static json_t *traffic(const struct engine *engine, const struct train_loop *loop);
 
@@ -57,6 +60,10 @@ char *run_summary_format(const struct engine *engine, const struct work *work,
     json_object_set_new(all, "test", test_part(engine, test));
     json_object_set_new(all, "test_accuracy", test_accuracy(engine, test));
     json_object_set_new(all, "evaluations", evaluations(engine, loop->evaluate));
+    json_object_set_new(all, "epochs", epochs(engine, loop->totals));
+    json_object_set_new(all, "total", loop->totals->run_known
+                                          ? total_part(engine, &loop->totals->run)
+                                          : json_null());
     json_object_set_new(all, "best", best_part(loop->best));
     json_object_set_new(all, "seconds", json_real((double)loop->ms / 1e3));
     json_object_set_new(all, "samples_per_second",
@@ -131,6 +138,27 @@ static json_t *evaluations(const struct engine *engine, const struct evaluate *e
     for (size_t i = 0; i < evaluate->count; i++)
         json_array_append_new(list, test_part(engine, &evaluate->results[i]));
     return list;
+}
+
+// Of the whole job.
+static json_t *epochs(const struct engine *engine, const struct totals *totals)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < totals->count; i++)
+        json_array_append_new(list, total_part(engine, &totals->results[i]));
+    return list;
+}
+
+static json_t *total_part(const struct engine *engine, const struct totals_result *result)
+{
+    json_t *part = json_pack("{s:I, s:I, s:i, s:o}", "epoch", (json_int_t)result->epoch, "samples",
+                             (json_int_t)result->samples, "trainers", result->trainers, "loss",
+                             number(result->loss));
+    if (!result->epoch)
+        json_object_del(part, "epoch");
+    for (size_t m = 0; m < engine->job.metric_names.count; m++)
+        json_object_set_new(part, engine->job.metric_names.items[m], number(result->metrics[m]));
+    return part;
 }
 
 static json_t *best_part(const struct best *best)

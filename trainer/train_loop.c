@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/str.h"
 #include "common/ps/comm.h"
 #include "trainer/best.h"
 #include "trainer/checkpointer.h"
@@ -17,9 +18,11 @@
 #include "trainer/fetches.h"
 #include "trainer/progress_line.h"
 #include "trainer/step_report.h"
+#include "trainer/totals.h"
 #include "trainer/work.h"
 
 static int make_step(struct train_loop *loop, struct err *err);
+static int count(struct train_loop *loop, struct err *err);
 static void show(struct train_loop *loop, bool last);
 static uint64_t waited_ns(const struct train_loop *loop);
 static int save(struct train_loop *loop, struct err *err);
@@ -30,12 +33,17 @@ int train_loop_run(struct train_loop *loop, struct err *err)
     loop->first_loss = loop->last_loss = NAN;
     loop->waited_before_ns = waited_ns(loop);
     progress_line_start(loop->line);
-    int rc;
+    int rc = totals_begin(loop->totals, err);
+    if (rc < 0)
+        return rc;
     while ((rc = work_next(loop->work, err)) > 0) {
         rc = make_step(loop, err);
         if (rc < 0)
             break;
         show(loop, false);
+        rc = count(loop, err);
+        if (rc < 0)
+            break;
         struct err failed = {0};
         if (checkpointer_due(loop->saver, loop->work) && save(loop, &failed) < 0) {
             progress_line_break(loop->line);
@@ -56,6 +64,14 @@ int train_loop_run(struct train_loop *loop, struct err *err)
     loop->ms = clock_now_ms() - begun_ms;
     loop->wait_ns = waited_ns(loop) - loop->waited_before_ns;
     return rc;
+}
+
+void train_loop_tell(struct train_loop *loop, const struct str_list *lines)
+{
+    if (lines->count)
+        progress_line_break(loop->line);
+    for (size_t i = 0; i < lines->count; i++)
+        log_info("%s", lines->items[i]);
 }
 
 int train_loop_evaluate(struct train_loop *loop, struct err *err)
@@ -91,8 +107,23 @@ static int make_step(struct train_loop *loop, struct err *err)
     if (loop->work->steps_done == 0)
         loop->first_loss = fetches->loss;
     loop->last_loss = fetches->loss;
+    totals_step(loop->totals, fetches, reader_batch_samples(loop->work->reader));
     rc = step_report_add(loop->report, &loop->engine->job, loop->work, fetches, ms, err);
     return rc < 0 ? rc : work_used(loop->work, err);
+}
+
+// Totals of an epoch that has ended, and what has arrived of earlier ones.
+static int count(struct train_loop *loop, struct err *err)
+{
+    struct str_list lines = {0};
+    int rc = loop->work->epoch_ended
+                 ? totals_epoch(loop->totals, loop->work->progress.epoch, err)
+                 : 0;
+    if (rc == 0)
+        rc = totals_poll(loop->totals, &lines, err);
+    train_loop_tell(loop, &lines);
+    str_list_deinit(&lines);
+    return rc;
 }
 
 static void show(struct train_loop *loop, bool last)

@@ -14,6 +14,8 @@ struct evaluate;
 struct fetches;
 struct progress_line;
 struct step_report;
+struct str_list;
+struct totals;
 struct work;
 
 struct train_loop {
@@ -24,6 +26,7 @@ struct train_loop {
     struct best *best;
     struct fetches *fetches;
     struct step_report *report;
+    struct totals *totals;
     struct progress_line *line;
     // results
     double first_loss, last_loss;   // NaN: none
@@ -37,5 +40,7 @@ struct train_loop {
 // 0 when the work is done or the process was asked to stop, and the last save (where one is wanted)
 // is committed.
 int train_loop_run(struct train_loop *loop, struct err *err);
+// Tells what totals has for people.
+void train_loop_tell(struct train_loop *loop, const struct str_list *lines);
 // An evaluation now, told, and its checkpoint kept when it is the best. A save that fails is told.
 int train_loop_evaluate(struct train_loop *loop, struct err *err);

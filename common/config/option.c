@@ -53,7 +53,7 @@ static const struct {
     {"bad_lines", {"data"}},
     {"hash_dim", {"data"}},
     {"label", {"data"}},
-    {"ngram", {"data"}},
+    {"ngram", {"data", "model"}},
     {"if_no_checkpoint", {"load_dir", "resume", "init_from"}},
     {"learning_rate_from", {"load_dir", "resume", "init_from"}},
     {"load_except", {"load_dir", "resume", "init_from"}},
@@ -62,7 +62,8 @@ static const struct {
 
 // What these say of a model of the zoo, a saved program says itself.
 static const char *const of_zoo[] = {
-    "hidden", "optimizer", "momentum", "use_nesterov", "beta1", "beta2", "epsilon",
+    "hidden",    "table_rows", "embedding_size", "sparse_slots", "classes", "is_sparse",
+    "optimizer", "momentum",   "use_nesterov",   "beta1",        "beta2",   "epsilon",
 };
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
@@ -533,8 +534,8 @@ static int check_needs(const struct option_set *set, struct err *err)
                        "batch_size=%lld (%s) is less than cpu_num=%lld (%s): each of the CPU_NUM "
                        "workers needs a sample of every batch",
                        (long long)option_int(set, "batch_size"),
-                       option_origin_text(set, "batch_size"),
-                       (long long)option_int(set, "cpu_num"), option_origin_text(set, "cpu_num"));
+                       option_origin_text(set, "batch_size"), (long long)option_int(set, "cpu_num"),
+                       option_origin_text(set, "cpu_num"));
     return 0;
 }
 

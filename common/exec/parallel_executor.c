@@ -141,6 +141,19 @@ int parallel_executor_run(struct parallel_executor *exe, const struct program *p
     return rc;
 }
 
+const struct variable *parallel_executor_find(const struct parallel_executor *exe,
+                                              const struct program *program, const char *name,
+                                              int worker)
+{
+    const struct variable *own = NULL;
+    for (size_t i = 0; i < exe->entries_count; i++) {
+        const struct entry *entry = exe->entries[i];
+        if (entry->key == program && worker < exe->workers && entry->workers[worker].own != NULL)
+            own = scope_find(entry->workers[worker].own, name);
+    }
+    return own != NULL ? own : scope_find(exe->scope, name);
+}
+
 // ---- entries
 
 // Where a name lives for a worker. What no block declares is the scope's when it is there.

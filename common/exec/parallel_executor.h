@@ -26,3 +26,8 @@ void parallel_executor_free(struct parallel_executor *exe);
 int parallel_executor_run(struct parallel_executor *exe, const struct program *program,
                           const struct executor_feed *feeds, size_t feeds_count,
                           struct executor_fetch *fetches, size_t fetches_count, struct err *err);
+// The value that a persistable variable has for a worker (the counts of an auc are each worker's
+// own): the scope's where the worker has none, or has not run program yet. NULL: there is none.
+const struct variable *parallel_executor_find(const struct parallel_executor *exe,
+                                              const struct program *program, const char *name,
+                                              int worker);

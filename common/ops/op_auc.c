@@ -13,6 +13,8 @@
 // Fluid. Counts that are shorter than slide_steps needs (without the number of steps) are taken as
 // from step 0. Out may be the input's memory.
 
+#include "common/ops/op_auc.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -149,7 +151,7 @@ static void count_rows(const struct op_ctx *ctx, int64_t *pos, int64_t *neg, int
     }
 }
 
-static double area(const int64_t *pos, const int64_t *neg, int64_t buckets)
+double op_auc_area(const int64_t *pos, const int64_t *neg, int64_t buckets)
 {
     double area = 0, positives = 0, negatives = 0;
     for (int64_t i = buckets - 1; i >= 0; i--) {
@@ -196,7 +198,7 @@ static int auc_forward(struct op_ctx *ctx)
         pos[end]++;
         neg[end]++;
     }
-    *tensor_f64(op_out(ctx, AUC_AUC)) = area(pos + sum, neg + sum, buckets);
+    *tensor_f64(op_out(ctx, AUC_AUC)) = op_auc_area(pos + sum, neg + sum, buckets);
     return 0;
 }
 
