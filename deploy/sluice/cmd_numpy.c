@@ -50,7 +50,7 @@ static int add_array(struct cmd_numpy_source *numpy, const char *file, const voi
                      size_t bytes, uint64_t file_bytes, struct err *err);
 static int read_rows(void *self, size_t i, int64_t row, int64_t rows, void *out, struct err *err);
 static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size_t bytes,
-                       struct err *err);
+                       bool last, struct err *err);
 static int prepare(const struct ckpt_source *source, size_t i, struct outgoing *out,
                    struct err *err);
 static int take(struct outgoing *o, uint8_t *to, size_t bytes);
@@ -129,7 +129,7 @@ int cmd_numpy_save(const struct ckpt_source *source, const char *out, bool npz, 
 static int open_zip(struct cmd_numpy_source *numpy, struct err *err)
 {
     int code = 0, rc = 0;
-    numpy->zip = zip_open(numpy->path, ZIP_RDONLY, &code);
+    numpy->zip = zip_open(numpy->path, ZIP_RDONLY | ZIP_CHECKCONS, &code);
     if (numpy->zip == NULL) {
         zip_error_t why;
         zip_error_init_with_code(&why, code);
@@ -148,7 +148,8 @@ static int open_zip(struct cmd_numpy_source *numpy, struct err *err)
             rc = err_set(err, SL_EFORMAT, "%s: member %" PRId64 " has no name or size", numpy->path,
                          (int64_t)i);
         else if (!str_ends_with(stat.name, SUFFIX))
-            continue;
+            rc = err_set(err, SL_EFORMAT, "%s: member `%s` is no %s array", numpy->path, stat.name,
+                         SUFFIX);
         zip_file_t *member =
             rc == 0 ? zip_fopen_index(numpy->zip, (zip_uint64_t)i, ZIP_FL_UNCHANGED) : NULL;
         zip_int64_t n = member != NULL ? zip_fread(member, head, NPY_HEADER_MAX) : -1;
@@ -225,7 +226,8 @@ static int read_rows(void *self, size_t i, int64_t row, int64_t rows, void *out,
         row_bytes *= (uint64_t)dims_product(&var->dims, 1, var->dims.rank);
     size_t bytes = (size_t)((uint64_t)rows * row_bytes);
     if (numpy->zip != NULL)
-        return read_member(numpy, i, out, bytes, err);
+        return read_member(numpy, i, out, bytes,
+                           row + rows == (var->dims.rank > 0 ? var->dims.d[0] : 1), err);
     if (numpy->current != i) {
         if (numpy->file != NULL)
             store_file_close(numpy->file);
@@ -239,9 +241,10 @@ static int read_rows(void *self, size_t i, int64_t row, int64_t rows, void *out,
                            err);
 }
 
-// The next bytes of member i's data.
+// The next bytes of member i's data. libzip compares the archive's CRC when it is asked for more
+// than there is, so the last bytes are followed by a read that must find nothing.
 static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size_t bytes,
-                       struct err *err)
+                       bool last, struct err *err)
 {
     uint8_t skipped[256];
     uint64_t skip = 0;
@@ -259,6 +262,7 @@ static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size
         skip -= n;
     }
     ok = ok && zip_fread(numpy->member, out, bytes) == (zip_int64_t)bytes;
+    ok = ok && (!last || zip_fread(numpy->member, skipped, 1) == 0);
     return ok ? 0
               : err_set(err, SL_EFORMAT, "%s: %s: damaged or cut off", numpy->path,
                         numpy->files.items[i]);

@@ -101,6 +101,35 @@ def test_conversions_lead_back(cluster, goldens, tmp_path):
     assert data.startswith(b'\x93NUMPY\x01\x00') and b"'shape': (784, 24)" in data[:128]
 
 
+def test_a_damaged_npz_never_looks_whole(cluster, tmp_path):
+    """Compressed as numpy.savez_compressed does: only the archive's own CRC can tell."""
+    data = bytes(range(256)) * 16
+    head = b"{'descr': '<i4', 'fortran_order': False, 'shape': (64, 16), }"
+    array = b'\x93NUMPY\x01\x00' + struct.pack('<H', 118) + head.ljust(117) + b'\n' + data
+    whole = tmp_path / 'whole.npz'
+    with zipfile.ZipFile(whole, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('dir/w.npy', array)
+        archive.writestr('v.npy', array)
+    ok(cluster, 'ckpt', 'convert', whole, '--out', tmp_path / 'want')
+    want = sums(str(tmp_path / 'want'))
+    assert 'v' in want and os.path.join('dir', 'w') in want
+    bad = tmp_path / 'bad.npz'
+    for at in range(0, len(whole.read_bytes()), 7):
+        changed = bytearray(whole.read_bytes())
+        changed[at] ^= 0x10
+        bad.write_bytes(changed)
+        code, text = cluster.run('sluice', 'ckpt', 'convert', bad, '--out', tmp_path / 'got')
+        if code == 0:   # a date, a comment's length: nothing that is read
+            assert sums(str(tmp_path / 'got')) == want, at
+        else:
+            assert code == 1 and 'bad.npz' in text, text
+    with zipfile.ZipFile(bad, 'w') as archive:
+        archive.writestr('v.npy', array)
+        archive.writestr('w.txt', array)
+    code, text = cluster.run('sluice', 'ckpt', 'convert', bad, '--out', tmp_path / 'got')
+    assert code == 1 and 'w.txt' in text, text
+
+
 def test_a_combined_file_of_a_model_takes_names_from_it(cluster, goldens, tmp_path):
     combined = os.path.join(goldens, 'lenet_digits_bn', 'inference_combined')
     separate = os.path.join(goldens, 'lenet_digits_bn', 'inference')
