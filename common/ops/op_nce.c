@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // nce: noise-contrastive estimation, the cost of telling the label's class from drawn ones.
 //
-//   Input [N, D], Label [N, T] (or [N]; int64), Weight [classes, D], Bias [classes, 1] or none,
-//   SampleWeight one number a sample or none; K = num_neg_samples drawn classes (nce_sampler.h), or
-//   the fixed custom_neg_classes
+//   Input [N, D], Label [N, T] (or [N]; int64), Weight [classes, D], Bias [classes, 1] (or
+//   [classes]) or none, SampleWeight one number a sample or none; K = num_neg_samples drawn classes
+//   (nce_sampler.h), or the fixed custom_neg_classes
 //
 //   SampleLabels [N, T + K]   the labels, then the drawn classes
 //   SampleLogits [N, T + K]   o = 1 / (1 + e^-(Weight[c] x + Bias[c]))
@@ -101,6 +101,8 @@ static int check_attrs(const struct op_shape *shape)
     return 0;
 }
 
+static int check_bias(const struct op_shape *shape, int64_t classes);
+
 static int check_shapes(const struct op_shape *shape)
 {
     const struct op_var_dims *x = op_shape_in(shape, NCE_INPUT, 0);
@@ -116,9 +118,15 @@ static int check_shapes(const struct op_shape *shape)
                        "Input %s must be [samples, width] and Label %s [samples, classes]",
                        dims_format(&x->dims, x_text), dims_format(&label->dims, text));
     rc = shape_check_matrix(shape, NCE_WEIGHT, classes, x->dims.d[1]);
-    if (rc == 0)
-        rc = shape_check_matrix(shape, NCE_BIAS, classes, 1);
-    return rc;
+    return rc < 0 ? rc : check_bias(shape, classes);
+}
+
+static int check_bias(const struct op_shape *shape, int64_t classes)
+{
+    const struct op_var_dims *bias = op_shape_in(shape, NCE_BIAS, 0);
+    if (bias != NULL && bias->dims.rank == 1 && op_dims_fit(bias->dims.d[0], classes))
+        return 0;
+    return shape_check_matrix(shape, NCE_BIAS, classes, 1);
 }
 
 static int nce_infer(struct op_shape *shape)

@@ -396,6 +396,26 @@ static void test_classes_must_be_there(void **state)
     expect_refused(run, SL_EMISMATCH, "Weight has shape [5,4], not [6,4]");
 }
 
+// Fluid's layer makes [classes, 1]; other programs have a plain row of them.
+static void test_biases_of_classes_may_be_a_row(void **state)
+{
+    (void)state;
+    float costs[3];
+    for (int kind = 0; kind < 3; kind++) {
+        struct op_runner *run = make_nce(2, 0);
+        if (kind > 0)
+            add(run, "Bias", kind, D(5, 1));
+        run_ok(run);
+        costs[kind] = tensor_f32(op_runner_result(run, "Cost", 0))[0];
+        op_runner_free(run);
+    }
+    assert_true(costs[1] == costs[2]);
+    assert_true(costs[1] != costs[0]);
+    struct op_runner *run = make_nce(2, 0);
+    add(run, "Bias", 1, D(4));
+    expect_refused(run, SL_EMISMATCH, "Bias has shape [4], not [5,1]");
+}
+
 // Seen in Paddle 1.8.5: 7 classes, three samples of six draws.
 static void test_drawn_classes_are_those_of_fluid(void **state)
 {
@@ -440,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_paths_must_lie_in_the_tree),
         cmocka_unit_test(test_rows_of_a_sparse_tree),
         cmocka_unit_test(test_classes_must_be_there),
+        cmocka_unit_test(test_biases_of_classes_may_be_a_row),
         cmocka_unit_test(test_drawn_classes_are_those_of_fluid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
