@@ -274,8 +274,8 @@ static int take_epochs(struct totals *totals, bool wait, struct err *err)
 static int take(struct totals *totals, uint32_t key, bool wait, struct err *err)
 {
     int trainers = 0;
-    int rc = comm_merged(totals->engine->comm, key, wait, totals->numbers, totals->width, &trainers,
-                         err);
+    int rc = comm_merge_result(totals->engine->comm, key, wait, totals->numbers, totals->width,
+                               &trainers, err);
     if (rc > 0)
         keep(totals, key, trainers);
     return rc;

@@ -113,7 +113,7 @@ int comm_merge(struct comm *comm, uint32_t key, const int64_t *numbers, size_t c
 // is not yet (never with wait). *out_trainers: how many are in it; trainers that completed before,
 // or had none of it, are not. Works after comm_complete too. SL_ENOENT: never added, or 16 others
 // since.
-int comm_merged(struct comm *comm, uint32_t key, bool wait, int64_t *out, size_t count,
+int comm_merge_result(struct comm *comm, uint32_t key, bool wait, int64_t *out, size_t count,
                 int *out_trainers, struct err *err);
 
 // ---- the end

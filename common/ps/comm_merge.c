@@ -66,8 +66,8 @@ int comm_merge(struct comm *comm, uint32_t key, const int64_t *numbers, size_t c
     return 0;
 }
 
-int comm_merged(struct comm *comm, uint32_t key, bool wait, int64_t *out, size_t count,
-                int *out_trainers, struct err *err)
+int comm_merge_result(struct comm *comm, uint32_t key, bool wait, int64_t *out, size_t count,
+                      int *out_trainers, struct err *err)
 {
     unsigned done = atomic_load_explicit(&comm->merges_done, memory_order_acquire);
     if (!wait && done == comm->merges_seen)

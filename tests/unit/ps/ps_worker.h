@@ -201,7 +201,7 @@ static inline int worker_sum(struct worker *w, uint32_t key, int trainers)
 {
     int64_t *sum = mem_must_calloc(WORKER_SUM, sizeof *sum);
     int merged = 0;
-    int rc = comm_merged(w->comm, key, true, sum, WORKER_SUM, &merged, &w->err);
+    int rc = comm_merge_result(w->comm, key, true, sum, WORKER_SUM, &merged, &w->err);
     w->wrong_sum = w->wrong_sum || (rc > 0 && merged != trainers);
     for (size_t i = 0; rc > 0 && i < WORKER_SUM; i++) {
         int64_t want = 0;

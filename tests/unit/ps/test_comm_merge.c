@@ -121,22 +121,22 @@ static void test_comm_merge_asks_without_waiting(void **unused)
     assert_int_equal(w.rc, 0);
     int64_t out[3], numbers[] = {4, -5, 6};
     int trainers = 0;
-    assert_int_equal(comm_merged(w.comm, 1, false, out, 3, &trainers, &w.err), 0);
-    assert_int_equal(comm_merged(w.comm, 1, true, out, 3, &trainers, &w.err), SL_ENOENT);
+    assert_int_equal(comm_merge_result(w.comm, 1, false, out, 3, &trainers, &w.err), 0);
+    assert_int_equal(comm_merge_result(w.comm, 1, true, out, 3, &trainers, &w.err), SL_ENOENT);
     assert_int_equal(comm_merge(w.comm, 1, numbers, 0, &w.err), SL_ELIMIT);
     assert_int_equal(comm_merge(w.comm, 1, numbers, (4u << 20) / 8 + 1, &w.err), SL_ELIMIT);
     assert_int_equal(comm_merge(w.comm, 1, numbers, 3, &w.err), 0);
     int rc = 0;
     while (rc == 0)
-        rc = comm_merged(w.comm, 1, false, out, 3, &trainers, &w.err);
+        rc = comm_merge_result(w.comm, 1, false, out, 3, &trainers, &w.err);
     assert_int_equal(rc, 1);
     assert_int_equal(trainers, 1);
     assert_memory_equal(out, numbers, sizeof out);
-    assert_int_equal(comm_merged(w.comm, 1, true, out, 2, &trainers, &w.err), SL_ENOENT);
+    assert_int_equal(comm_merge_result(w.comm, 1, true, out, 2, &trainers, &w.err), SL_ENOENT);
     for (uint32_t key = 2; key < 40; key++)   // more than are remembered
         assert_int_equal(comm_merge(w.comm, key, numbers, 3, &w.err), 0);
-    assert_int_equal(comm_merged(w.comm, 39, true, out, 3, &trainers, &w.err), 1);
-    assert_int_equal(comm_merged(w.comm, 2, true, out, 3, &trainers, &w.err), SL_ENOENT);
+    assert_int_equal(comm_merge_result(w.comm, 39, true, out, 3, &trainers, &w.err), 1);
+    assert_int_equal(comm_merge_result(w.comm, 2, true, out, 3, &trainers, &w.err), SL_ENOENT);
     assert_int_equal(comm_complete(w.comm, &w.err), 0);
     comm_close(w.comm);
     end_job(&job);

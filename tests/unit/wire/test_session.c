@@ -428,7 +428,7 @@ static void test_session_allows_only_what_it_was_told(void **state)
     struct buf stream;
     struct err err = {0};
     buf_init(&stream, 0);
-    send_chunk(sender, data, 0, 10);
+    send_chunk(sender, data, 0, 11);
     drain_output(sender, 16, 1u << 20, &stream);
     struct receiver r;
     receiver_init(&r, SMALL_BYTES);
