@@ -29,7 +29,6 @@ struct cifar {
 
 static int open_file(struct cifar *cifar, const char *path, uint64_t bytes_max,
                      struct reader_data *out, struct err *err);
-static char *find_file(const char *folder, const char *stem);
 static int read_record(const struct cifar *cifar, int64_t sample, size_t skip, void *out,
                        size_t bytes, struct err *err);
 
@@ -44,7 +43,7 @@ static bool cifar_matches(const char *path)
     static const char *const stems[] = {"data_batch_1", "train", "test_batch", "test"};
     char *found = NULL;
     for (size_t i = 0; i < 4 && !found; i++)
-        found = find_file(path, stems[i]);
+        found = unpack_find(path, stems[i], ".bin");
     mem_free(found);
     return found != NULL;
 }
@@ -77,7 +76,7 @@ static int cifar_open(const char *path, const struct reader_options *options,
                 snprintf(stem, sizeof stem, options->test ? "test" : "train");
             else if (options->test)
                 snprintf(stem, sizeof stem, "test_batch");
-            char *file = find_file(path, stem);
+            char *file = unpack_find(path, stem, ".bin");
             if (file)
                 rc = open_file(cifar, file, most, out, err);
             mem_free(file);
@@ -145,18 +144,6 @@ static int open_file(struct cifar *cifar, const char *path, uint64_t bytes_max,
     out->samples += *records;
     out->bytes += file->file_bytes;
     return 0;
-}
-
-static char *find_file(const char *folder, const char *stem)
-{
-    static const char *const endings[] = {".bin", ".bin.gz"};
-    for (size_t i = 0; i < 2; i++) {
-        char *path = mem_must_printf("%s/%s%s", folder, stem, endings[i]);
-        if (fsutil_is_file(path))
-            return path;
-        mem_free(path);
-    }
-    return NULL;
 }
 
 static int read_record(const struct cifar *cifar, int64_t sample, size_t skip, void *out,

@@ -21,6 +21,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/reader/reader_format.h"
+#include "common/reader/unpack.h"
 
 #define IMAGES_MAGIC 0x00000803u
 #define LABELS_MAGIC 0x00000801u
@@ -39,7 +40,6 @@ struct idx {
 
 static int find_pair(const char *path, bool test, char **out_images, char **out_labels,
                      struct err *err);
-static char *find_file(const char *folder, const char *stem);
 static int read_images(const char *path, struct idx *idx, int64_t *out_count, struct err *err);
 static int read_labels(const char *path, struct idx *idx, int64_t count, struct err *err);
 static int read_head(gzFile file, const char *path, uint32_t magic, uint8_t *head, size_t bytes,
@@ -55,9 +55,9 @@ static bool idx_matches(const char *path)
     const char *name = strrchr(path, '/');
     if (!fsutil_is_dir(path))
         return fsutil_is_file(path) && strstr(name ? name : path, IMAGES_PART);
-    char *images = find_file(path, "train" IMAGES_PART);
+    char *images = unpack_find(path, "train" IMAGES_PART, "");
     if (!images)
-        images = find_file(path, "t10k" IMAGES_PART);
+        images = unpack_find(path, "t10k" IMAGES_PART, "");
     mem_free(images);
     return images != NULL;
 }
@@ -131,7 +131,7 @@ static int find_pair(const char *path, bool test, char **out_images, char **out_
                                      test ? "t10k" LABELS_PART : "train" LABELS_PART};
         char **outs[] = {out_images, out_labels};
         for (size_t i = 0; i < 2; i++) {
-            *outs[i] = find_file(path, stems[i]);
+            *outs[i] = unpack_find(path, stems[i], "");
             if (!*outs[i])
                 return err_set(err, SL_ENOENT, "%s: has no %s(.gz)", path, stems[i]);
         }
@@ -150,18 +150,6 @@ static int find_pair(const char *path, bool test, char **out_images, char **out_
         return err_set(err, SL_ENOENT, "%s: has no labels beside it: %s is missing", path,
                        *out_labels);
     return 0;
-}
-
-static char *find_file(const char *folder, const char *stem)
-{
-    static const char *const endings[] = {"", ".gz"};
-    for (size_t i = 0; i < 2; i++) {
-        char *path = mem_must_printf("%s/%s%s", folder, stem, endings[i]);
-        if (fsutil_is_file(path))
-            return path;
-        mem_free(path);
-    }
-    return NULL;
 }
 
 static int read_images(const char *path, struct idx *idx, int64_t *out_count, struct err *err)

@@ -27,6 +27,18 @@ static int gunzip(int in, int out, const char *path, uint64_t bytes_max, uint64_
 static int copy_all(gzFile file, int out, const char *path, uint64_t bytes_max, uint64_t *out_bytes,
                     struct err *err);
 
+char *unpack_find(const char *folder, const char *stem, const char *ending)
+{
+    static const char *const packings[] = {"", ".gz"};
+    for (size_t i = 0; i < 2; i++) {
+        char *path = mem_must_printf("%s/%s%s%s", folder, stem, ending, packings[i]);
+        if (fsutil_is_file(path))
+            return path;
+        mem_free(path);
+    }
+    return NULL;
+}
+
 int unpack_open(const char *path, const char *command, uint64_t bytes_max, struct unpacked *out,
                 struct err *err)
 {
