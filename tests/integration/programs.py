@@ -6,6 +6,8 @@ Messages are given as {field: kind}: a dict for a message inside, 'rows' for num
 table's rows. All else is copied as it is.
 """
 
+from tensors import bytes_of_varint, varint
+
 TENSOR = {2: 'rows'}   # TensorDesc.dims
 LOD_TENSOR = {1: TENSOR}
 VAR_TYPE = {2: TENSOR, 3: LOD_TENSOR}
@@ -16,42 +18,23 @@ BLOCK = {3: VAR, 4: OP}
 PROGRAM = {1: BLOCK}
 
 
-def _varint(raw, at):
-    value = shift = 0
-    while True:
-        byte = raw[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at
-
-
-def _bytes(value):
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _rewrite(raw, kinds, old, new):
     out, at = bytearray(), 0
     while at < len(raw):
         begin = at
-        tag, at = _varint(raw, at)
+        tag, at = varint(raw, at)
         kind, wire = kinds.get(tag >> 3), tag & 7
         if wire == 0:
-            value, at = _varint(raw, at)
-            out += _bytes(tag) + _bytes(new if kind == 'rows' and value == old else value)
+            value, at = varint(raw, at)
+            value = new if kind == 'rows' and value == old else value
+            out += bytes_of_varint(tag) + bytes_of_varint(value)
         elif wire == 2:
-            size, at = _varint(raw, at)
+            size, at = varint(raw, at)
             inside = raw[at : at + size]
             at += size
             if isinstance(kind, dict):
                 inside = _rewrite(inside, kind, old, new)
-            out += _bytes(tag) + _bytes(len(inside)) + inside
+            out += bytes_of_varint(tag) + bytes_of_varint(len(inside)) + inside
         else:
             at += {1: 8, 5: 4}[wire]
             out += raw[begin:at]

@@ -54,8 +54,8 @@ def read(path):
     at += 8
     end, dtype, dims = at + size, None, []
     while at < end:
-        tag, at = _varint(raw, at)
-        value, at = _varint(raw, at)
+        tag, at = varint(raw, at)
+        value, at = varint(raw, at)
         if tag == 8:
             dtype = value
         else:
@@ -68,7 +68,7 @@ def read(path):
     return Tensor(dtype, dims, raw[end : end + width], len(raw) - end - width, lod)
 
 
-def _varint(raw, at):
+def varint(raw, at):
     value = shift = 0
     while True:
         byte = raw[at]
@@ -79,7 +79,7 @@ def _varint(raw, at):
             return value, at
 
 
-def _bytes_of_varint(value):
+def bytes_of_varint(value):
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -89,9 +89,9 @@ def _bytes_of_varint(value):
 
 
 def write(path, dtype, dims, values):
-    desc = b'\x08' + _bytes_of_varint(dtype)
+    desc = b'\x08' + bytes_of_varint(dtype)
     for size in dims:
-        desc += b'\x10' + _bytes_of_varint(size)
+        desc += b'\x10' + bytes_of_varint(size)
     data = array.array(TYPES[dtype][0], values).tobytes()
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, 'wb') as handle:
