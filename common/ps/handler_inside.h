@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of a handler, shared by handler.c (connections, deadlines, the end), handler_join.c
 // (hello and what follows it), handler_step.c (a step's messages), handler_phase.c (its second
-// phase), handler_read.c (pulls and pins) and handler_merge.c (sums over trainers). Nobody else includes this. Everything belongs to the
-// loop thread.
+// phase), handler_read.c (pulls and pins) and handler_merge.c (sums over trainers). Nobody else
+// includes this. Everything belongs to the loop thread.
 #pragma once
 
 #include "common/base/err.h"
