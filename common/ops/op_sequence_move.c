@@ -374,15 +374,7 @@ static int reshape_forward(struct op_ctx *ctx)
 
 static int reshape_backward(struct op_ctx *ctx)
 {
-    const struct tensor *dout = op_in(ctx, RESHAPE_DOUT);
-    struct tensor *dx = op_out(ctx, 0);
-    if (dx == NULL)
-        return 0;
-    if (dout->dtype != dx->dtype || tensor_bytes(dout) != tensor_bytes(dx))
-        return err_set(ctx->err, SL_EMISMATCH, "Out@GRAD has not the type and size of X");
-    if (tensor_bytes(dx) > 0 && dx->data != dout->data)
-        memcpy(dx->data, dout->data, tensor_bytes(dx));
-    return 0;
+    return sequence_back_same(ctx, op_in(ctx, RESHAPE_DOUT), op_out(ctx, 0));
 }
 
 const struct op_def op_sequence_move_concat = {

@@ -5,6 +5,8 @@
 
 #include "common/ops/sequence.h"
 
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/base/limits.h"
 
@@ -87,6 +89,17 @@ int sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int
     if (rc < 0)
         return err_set(ctx->err, rc, "LoD of an output: %zu offsets: %s", count, err_name(rc));
     *out_offsets = out->lod[level].offsets;
+    return 0;
+}
+
+int sequence_back_same(const struct op_ctx *ctx, const struct tensor *dout, struct tensor *dx)
+{
+    if (dx == NULL)
+        return 0;
+    if (dout->dtype != dx->dtype || tensor_bytes(dout) != tensor_bytes(dx))
+        return err_set(ctx->err, SL_EMISMATCH, "Out@GRAD has not the type and size of X");
+    if (tensor_bytes(dx) > 0 && dx->data != dout->data)
+        memcpy(dx->data, dout->data, tensor_bytes(dx));
     return 0;
 }
 

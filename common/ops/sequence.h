@@ -48,6 +48,9 @@ int sequence_take_lod(const struct op_ctx *ctx, struct tensor *out, const struct
 int sequence_level(const struct op_ctx *ctx, struct tensor *out, int levels, int level,
                    size_t count, uint64_t **out_offsets);
 
+// The gradient where Out holds X's values in the same order: dx (NULL: not wanted) takes dout's.
+int sequence_back_same(const struct op_ctx *ctx, const struct tensor *dout, struct tensor *dx);
+
 // For infer_shape, while a program is built: SL_EMISMATCH when input s has fewer LoD levels than
 // `least`, as Fluid checks it.
 int sequence_check_level(const struct op_shape *shape, int s, int least);
