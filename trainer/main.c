@@ -18,6 +18,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/config/option.h"
+#include "common/ps/comm.h"
 #include "trainer/best.h"
 #include "trainer/checkpointer.h"
 #include "trainer/engine.h"
@@ -59,6 +60,7 @@ struct trainer {
     struct progress_line line;
     bool begun;   // options are known to be right: what fails now fails for another reason
     atomic_bool training;
+    atomic_bool complete;   // its own work is; it waits for the others' metrics
     _Atomic uint64_t stop_ms;
 };
 
@@ -211,6 +213,7 @@ static void tell_totals(struct trainer *trainer, struct train_loop *loop)
 {
     struct str_list lines = {0};
     struct err failed = {0};
+    atomic_store(&trainer->complete, true);
     int rc = totals_wait(&trainer->totals, loop->stopped, &lines, &failed);
     train_loop_tell(loop, &lines);
     if (rc < 0)
@@ -294,6 +297,12 @@ static void on_stop(void *self, int count)
     if (!atomic_load(&trainer->training)) {
         log_info("stopped on request, before the first step");
         _exit(3);
+    }
+    if (atomic_load(&trainer->complete)) {
+        log_info("asked to stop: not waiting for the other trainers");
+        if (trainer->engine.comm)
+            comm_merge_give_up(trainer->engine.comm);
+        return;
     }
     atomic_store(&trainer->stop_ms, clock_now_ms());
     log_info("asked to stop: finishing the step; a second time ends at once");

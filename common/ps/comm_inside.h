@@ -158,6 +158,7 @@ struct comm {
     struct comm_merge_want *merge_want;   // the call that asks for one
     atomic_uint merges_done;              // sums that are there; the caller also reads it
     unsigned merges_seen;                 // the caller's: when it asked last
+    atomic_bool merges_given_up;          // by any thread
     bool joined, closing;
     uint64_t close_by_ms;
     int open_conns;

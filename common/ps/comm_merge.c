@@ -82,6 +82,11 @@ int comm_merge_result(struct comm *comm, uint32_t key, bool wait, int64_t *out, 
     return rc;
 }
 
+void comm_merge_give_up(struct comm *comm)
+{
+    atomic_store(&comm->merges_given_up, true);   // seen at the next tick
+}
+
 // ---- the loop thread
 
 void comm_merge_add(struct comm *comm, void *taken)
@@ -103,7 +108,7 @@ void comm_merge_check(struct comm *comm)
 {
     struct err err = {0};
     int rc = look(comm, &err);
-    if (rc != 0 || !comm->merge_want->wait) {
+    if (rc != 0 || !comm->merge_want->wait || atomic_load(&comm->merges_given_up)) {
         comm->merge_want = NULL;
         comm_answer(comm, rc, &err);
     }
@@ -138,8 +143,13 @@ void comm_merge_nudge(struct comm_link *link)
 void comm_merge_tick(struct comm *comm, uint64_t now_ms)
 {
     char text[128];
-    if (!comm->waits || comm->waiting != COMM_MERGED || !comm->options.waiting ||
-        now_ms < comm->said_ms + SUM_SAY_MS)
+    if (!comm->waits || comm->waiting != COMM_MERGED)
+        return;
+    if (atomic_load(&comm->merges_given_up)) {
+        comm_merge_check(comm);
+        return;
+    }
+    if (!comm->options.waiting || now_ms < comm->said_ms + SUM_SAY_MS)
         return;
     comm->said_ms = now_ms;
     snprintf(text, sizeof text,

@@ -7,6 +7,7 @@ The data are drawn by a fixed seed and have something to learn that a model of t
 
 import os
 import random
+import signal
 import struct
 
 import pytest
@@ -243,6 +244,28 @@ def test_merged_auc_is_that_of_all_predictions(cluster, tmp_path):
     assert total['auc'] == pytest.approx(area(parts[0] + parts[1]), abs=1e-9)
     assert total['auc'] != pytest.approx(area(parts[0]), abs=1e-6)
     assert both[0]['epochs'][0]['auc'] == total['auc']
+
+
+@pytest.mark.parametrize('how', ['dies', 'stop'])
+def test_a_trainer_that_is_done_does_not_hang_on_the_others(cluster, tmp_path, how):
+    """Trainer 0 has saved and completed, and waits for the metrics of the job; then the other one
+    dies, or trainer 0 is asked to stop: its own work is complete."""
+    write(tmp_path / 'part-0', clicks(64, 1))
+    write(tmp_path / 'part-1', clicks(64, 2))
+    found = cluster.servers(2, 2, *CLICKS)
+    reading = ['--data', 'criteo://%s/part-*' % tmp_path, '--shard', 'file'] + BATCH
+    first = cluster.trainer(0, found, 2, *CLICKS, *reading, '--epochs', 1, '--summary',
+                            tmp_path / 'summary', '--save_dir', tmp_path / 'models')
+    second = cluster.trainer(1, found, 2, *CLICKS, *reading, '--epochs', 1000000)
+    first.wait_line('waiting .* for the other trainers to end')
+    if how == 'dies':
+        second.kill()
+    else:
+        first.signal(signal.SIGTERM)
+    cluster.finish([first])
+    told = c.summary(tmp_path / 'summary')
+    assert told['complete'] and told['saved_to'] and told['total'] is None
+    assert how == 'stop' or 'the metrics of the whole job are not known' in first.text, first.text
 
 
 def test_auc_counts_what_workers_saw(cluster, tmp_path):
