@@ -86,7 +86,7 @@ static int check_ids(struct op_ctx *ctx, const struct slice_var *table, const st
 {
     const struct op_slot *slot = op_desc_input(ctx->desc, "Ids");
     int64_t height = table->dims.d[0], padding = ctx->attr[LOOKUP_PADDING]->i;
-    if (!ids || !ids->data)
+    if (!ids || (!ids->data && tensor_count(ids) > 0))
         return err_set(ctx->err, SL_EUSAGE, "%s has no value", slot->args.items[k]);
     if (ids->dtype != DTYPE_INT64 && ids->dtype != DTYPE_INT32)
         return err_set(ctx->err, SL_EUNSUPPORTED, "%s is %s; ids must be int64 or int32",

@@ -169,6 +169,25 @@ static void test_op_comm_looks_rows_up(void **unused)
     table_deinit(&t);
 }
 
+// Ids that never had memory: a batch whose sequences are all empty may be the first.
+static void test_op_comm_begins_without_ids(void **unused)
+{
+    (void)unused;
+    struct table t;
+    table_init(&t, "lookup_table", -1, DTYPE_INT64, 2);
+    table_step(&t);
+    struct executor_fetch out[2];
+    for (int i = 0; i < 2; i++) {
+        set_ids(&t, i, DTYPE_INT64, &(struct dims){.rank = 2, .d = {0, 1}}, NULL);
+        assert_null(variable_tensor(&t.ids[i])->data);
+    }
+    if (run(&t, out) < 0)
+        fail_msg("%s", t.err.text);
+    assert_int_equal(out[0].value->tensor.dims.d[0], 0);
+    assert_int_equal(out[1].value->tensor.dims.d[1], WIDTH);
+    table_deinit(&t);
+}
+
 static void test_op_comm_looks_rows_up_for_the_second_version(void **unused)
 {
     (void)unused;
@@ -240,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_op_comm_looks_rows_up),
+        cmocka_unit_test(test_op_comm_begins_without_ids),
         cmocka_unit_test(test_op_comm_looks_rows_up_for_the_second_version),
         cmocka_unit_test(test_op_comm_names_what_cannot_be_looked_up),
         cmocka_unit_test(test_op_comm_knows_only_tables_of_the_servers),
