@@ -36,6 +36,9 @@ int best_init(struct best *best, const struct engine *engine, struct err *err)
     *best = (struct best){.index = -1};
     bool possible = option_every(options, "eval_every").count > 0 &&
                     option_is_set(options, "save_dir") && engine_saves(engine);
+    // The auc of the last batches says less than that of the whole evaluation.
+    if (wanted == NULL && str_list_has(names, "auc") && str_eq(names->items[0], "batch_auc"))
+        wanted = "auc";
     if (wanted == NULL)
         wanted = names->count > 0 ? names->items[0] : engine->job.loss != NULL ? LOSS : NONE;
     if (str_eq(wanted, NONE))

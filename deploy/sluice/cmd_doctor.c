@@ -18,6 +18,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/fsutil.h"
+#include "common/base/limits.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/ckpt/ckpt_report.h"
@@ -48,6 +49,10 @@ static void say(struct doctor *d, enum verdict verdict, const char *what, const 
 static void look_at_environment(struct doctor *d, struct environment *env);
 static void look_at_answer(struct doctor *d, const char *what,
                            const struct environment_answer *answer, const char *missing);
+static int64_t look_at_number(struct doctor *d, const char *what,
+                              const struct environment_answer *answer, int64_t least, int64_t most,
+                              int64_t missing);
+static void look_at_numbers(struct doctor *d, const struct environment *env);
 static void look_at_endpoints(struct doctor *d, const char *list, const char *own);
 static void look_at_endpoint(struct doctor *d, const struct endpoint *endpoint, bool own);
 static int try_connect(const struct addrinfo *address);
@@ -91,6 +96,7 @@ static int run(int argc, char **argv)
     struct environment env;
     environment_resolve(&env, NULL, NULL);
     look_at_environment(&d, &env);
+    look_at_numbers(&d, &env);
     if (own == NULL)
         own = env.current_endpoint.value;
     look_at_endpoints(&d, pservers != NULL ? pservers : env.pservers.value, own);
@@ -148,6 +154,27 @@ static void look_at_answer(struct doctor *d, const char *what,
         say(d, FINE, what, "%s  (%s)", answer->value, answer->source);
     else
         say(d, FINE, what, "%s", missing);
+}
+
+// A whole number from least to most, or WRONG. Returns it, or missing when nobody says it.
+static int64_t look_at_number(struct doctor *d, const char *what,
+                              const struct environment_answer *answer, int64_t least, int64_t most,
+                              int64_t missing)
+{
+    int64_t n = missing;
+    if (answer->value != NULL && (!str_parse_i64(answer->value, &n) || n < least || n > most)) {
+        say(d, WRONG, what, "%s=%s: a number from %" PRId64 " to %" PRId64 " is expected",
+            answer->source, answer->value, least, most);
+        n = missing;
+    }
+    return n;
+}
+
+static void look_at_numbers(struct doctor *d, const struct environment *env)
+{
+    int64_t trainers = look_at_number(d, "trainers", &env->trainers, 1, LIMIT_TRAINERS, 1);
+    look_at_number(d, "trainer_id", &env->trainer_id, 0, trainers - 1, 0);
+    look_at_number(d, "cpu_num", &env->cpu_num, 1, 64, 1);
 }
 
 static void look_at_endpoints(struct doctor *d, const char *list, const char *own)

@@ -200,8 +200,8 @@ static void tell(struct inference *in)
            " samples into %s: %.0f samples/s, a step %.3f ms "
            "(median), %.3f ms (99%%)\n",
            in->steps, in->samples, in->out, (double)in->samples * 1e9 / (double)(total ? total : 1),
-           (double)in->nanoseconds[in->steps / 2] / 1e6,
-           (double)in->nanoseconds[(in->steps - 1) * 99 / 100] / 1e6);
+           (double)in->nanoseconds[(in->steps - 1) / 2] / 1e6,
+           (double)in->nanoseconds[(in->steps * 99 + 99) / 100 - 1] / 1e6);
 }
 
 static int failed(struct inference *in)

@@ -49,8 +49,8 @@ static int open_folder(struct cmd_numpy_source *numpy, struct err *err);
 static int add_array(struct cmd_numpy_source *numpy, const char *file, const void *head,
                      size_t bytes, uint64_t file_bytes, struct err *err);
 static int read_rows(void *self, size_t i, int64_t row, int64_t rows, void *out, struct err *err);
-static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size_t bytes,
-                       bool last, struct err *err);
+static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size_t bytes, bool last,
+                       struct err *err);
 static int prepare(const struct ckpt_source *source, size_t i, struct outgoing *out,
                    struct err *err);
 static int take(struct outgoing *o, uint8_t *to, size_t bytes);
@@ -243,8 +243,8 @@ static int read_rows(void *self, size_t i, int64_t row, int64_t rows, void *out,
 
 // The next bytes of member i's data. libzip compares the archive's CRC when it is asked for more
 // than there is, so the last bytes are followed by a read that must find nothing.
-static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size_t bytes,
-                       bool last, struct err *err)
+static int read_member(struct cmd_numpy_source *numpy, size_t i, void *out, size_t bytes, bool last,
+                       struct err *err)
 {
     uint8_t skipped[256];
     uint64_t skip = 0;

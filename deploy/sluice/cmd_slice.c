@@ -28,7 +28,8 @@ const struct cmd cmd_ckpt_slice = {
         "where;\n"
         "`sluice ckpt convert DIR2 --join --out DIR3` gives the same files again, byte for byte, "
         "and\n"
-        "checks that. Servers of ours need no such folders: they load full files.\n\n"
+        "checks that (a manifest comes with them in any case). Servers of ours need no such\n"
+        "folders: they load full files.\n\n"
         "example:\n"
         "  sluice ckpt slice models/epoch_3 --servers 2 --out sliced",
     .run = slice,
@@ -60,7 +61,8 @@ static int slice(int argc, char **argv)
     struct err err = {0};
     struct ckpt_slice_done done;
     char size[32];
-    if (ckpt_slice(&view, (int)servers, block, out, &done, &err) < 0)
+    int rc = view.count > 0 ? 0 : err_set(&err, SL_ENOENT, "%s: no variable's file in it", dir);
+    if (rc < 0 || ckpt_slice(&view, (int)servers, block, out, &done, &err) < 0)
         code = cmd_failed(&err);
     else
         printf("sliced %s into %s: %zu variables, %zu pieces on %d servers, %s, %zu other files\n",

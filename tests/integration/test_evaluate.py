@@ -88,3 +88,17 @@ def test_trainer_0_evaluates_while_the_others_wait(cluster, data, tmp_path):
     end = c.summary(tmp_path / 's')
     assert [e['step'] for e in end['evaluations']] == [5, 10, 15]
     assert os.path.isdir(tmp_path / 'm' / 'best')
+
+
+def test_the_auc_of_all_batches_decides_before_that_of_the_last(cluster, golden, tmp_path):
+    """fluid.layers.auc puts the window's operator in front of the whole one."""
+    where = golden('ctr_dnn_sgd')
+    facts = json.loads(open(os.path.join(where, 'case.json')).read())
+    feeds = 'feed_dir://' + os.path.join(where, facts['feed_dir'])
+    code, text = cluster.run(
+        'trainer', '--role', 'local', '--main_program', os.path.join(where, 'main.pb'),
+        '--startup_program', os.path.join(where, 'startup.pb'), '--loss', facts['loss'],
+        '--data', feeds, '--test_data', feeds, '--steps', 4, '--eval_every', 2,
+        '--save_dir', tmp_path / 'm', '--summary', tmp_path / 's')
+    assert code == 0, text
+    assert c.summary(tmp_path / 's')['best']['metric'] == 'auc'

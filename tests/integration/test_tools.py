@@ -232,6 +232,21 @@ def test_doctor_names_what_is_wrong(cluster, tmp_path):
     assert code == 1 and 'no-such-host.invalid:1' in text and 'WRONG' in text
 
 
+def test_doctor_reads_numbers_as_the_programs_do(cluster):
+    cluster.env.update(PADDLE_TRAINERS_NUM='3', PADDLE_TRAINER_ID='3', CPU_NUM='many')
+    code, text = cluster.run('sluice', 'doctor')
+    assert code == 1
+    assert 'PADDLE_TRAINER_ID=3: a number from 0 to 2 is expected' in text, text
+    assert 'CPU_NUM=many: a number from 1 to' in text, text
+
+
+def test_nothing_is_cut_from_nothing(cluster, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    code, text = cluster.run('sluice', 'ckpt', 'slice', tmp_path / 'empty', '--servers', 2, '--out',
+                             tmp_path / 's')
+    assert code == 1 and 'no variable' in text and not (tmp_path / 's').exists()
+
+
 def scratch(cluster, goldens, tmp, case):
     """The files that the examples of the help texts speak of."""
     shutil.copytree(os.path.join(goldens, case, 'inference'), tmp / 'models' / 'inference')
@@ -328,6 +343,11 @@ def test_infer_gives_the_known_answer(cluster, tmp_path):
            0.1856, 0.0795, -0.0332]
     (out,) = infer(cluster, tmp_path, model, {'x': (5, [1, 13], row)})
     assert list(out.values) == [18.901151657104492]
+    # Of two steps the slower is the 99th percentile.
+    shutil.copytree(tmp_path / 'feeds' / 'step_000', tmp_path / 'feeds' / 'step_001')
+    text = ok(cluster, 'infer', model, '--feed_dir', tmp_path / 'feeds', '--out', tmp_path / 'two')
+    median, slow = re.search(r'a step ([0-9.]+) ms \(median\), ([0-9.]+) ms \(99%\)', text).groups()
+    assert 'inferred 2 steps' in text and float(median) <= float(slow), text
 
 
 def test_infer_names_the_missing_feed(cluster, golden, tmp_path):
