@@ -10,6 +10,7 @@
 
 #include "common/layers/layers.h"
 #include "common/program/program.h"
+#include "common/program/var_desc.h"
 
 static void expect_error(sl_net *net, const char *text)
 {
@@ -95,6 +96,69 @@ static void test_layers_of_images_and_shapes_judge_their_arguments(void **state)
     sl_optimizer_set_rate(optimizer, NULL);
     assert_true(sl_minimize(net, optimizer, m) < 0);
     expect_error(net, "the learning rate's variable is missing");
+    program_free(main);
+    program_free(startup);
+}
+
+static void test_layers_auc_counts_in_variables_that_persist(void **state)
+{
+    (void)state;
+    struct program *main = program_new(), *startup = program_new();
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *p = sl_data(net, "p", SL_FP32, SL_SHAPE(2));
+    sl_var *label = sl_data(net, "label", SL_INT64, SL_SHAPE(1));
+    struct sl_auc auc = sl_auc(net, p, label, NULL);
+    assert_null(net->error.code ? net->error.text : NULL);
+    assert_true(auc.auc != NULL && auc.batch_auc != NULL);
+    const int64_t counts[] = {2 * 4096 + 1, 2 * 4096 + 1, 4096, 4096};
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(auc.states[i]->persistable && !auc.states[i]->is_parameter);
+        assert_int_equal(dims_product(&auc.states[i]->dims, 0, auc.states[i]->dims.rank),
+                         counts[i]);
+    }
+    assert_int_equal(program_block(startup, 0)->ops_count, 4);
+    sl_net_free(net);
+    struct sl_auc_options bad = sl_auc_defaults();
+    bad.num_thresholds = 0;
+    net = sl_net_new(main, startup);
+    assert_null(sl_auc(net, p, label, &bad).auc);
+    expect_error(net, "layers: auc: 0 thresholds, 1 slide steps");
+    net = sl_net_new(main, startup);
+    assert_null(sl_auc(net, p, NULL, NULL).auc);
+    expect_error(net, "layers: auc: input 1 is missing");
+    program_free(main);
+    program_free(startup);
+}
+
+static void test_layers_fc_of_several_inputs(void **state)
+{
+    (void)state;
+    struct program *main = program_new(), *startup = program_new();
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *in[] = {sl_data(net, "a", SL_FP32, SL_SHAPE(3)),
+                    sl_data(net, "b", SL_FP32, SL_SHAPE(5))};
+    sl_var *out = sl_fc_many(net, in, 2, 7, NULL);
+    assert_string_equal(out->name, "fc_0.tmp_3");
+    assert_int_equal(block_var(program_block(main, 0), "fc_0.w_1")->dims.d[0], 5);
+    assert_null(sl_fc_many(net, in, 0, 7, NULL));
+    expect_error(net, "layers: fc: 0 inputs");
+    program_free(main);
+    program_free(startup);
+}
+
+static void test_layers_operators_of_variables(void **state)
+{
+    (void)state;
+    struct program *main = program_new(), *startup = program_new();
+    sl_net *net = sl_net_new(main, startup);
+    sl_var *x = sl_data(net, "x", SL_FP32, SL_SHAPE(3));
+    sl_var *n = sl_data(net, "n", SL_INT64, SL_SHAPE(3));
+    sl_var *sum = sl_var_add(net, x, n);
+    assert_string_equal(sum->name, "tmp_1");   // behind the cast
+    assert_int_equal(sum->dtype, DTYPE_FP32);
+    assert_string_equal(sl_var_scale(net, sum, 2.0, 1.0)->name, "tmp_2");
+    assert_null(sl_var_mul(net, sl_mean(net, x), x));
+    expect_error(net, "x has more dimensions than mean_0.tmp_0");
     program_free(main);
     program_free(startup);
 }
@@ -226,6 +290,9 @@ int main(void)
         cmocka_unit_test(test_layers_keep_the_first_error),
         cmocka_unit_test(test_layers_judge_their_arguments),
         cmocka_unit_test(test_layers_of_images_and_shapes_judge_their_arguments),
+        cmocka_unit_test(test_layers_auc_counts_in_variables_that_persist),
+        cmocka_unit_test(test_layers_fc_of_several_inputs),
+        cmocka_unit_test(test_layers_operators_of_variables),
         cmocka_unit_test(test_layers_resize_images),
         cmocka_unit_test(test_layers_no_grad_set_holds_back),
         cmocka_unit_test(test_layers_continue_counting),
