@@ -150,6 +150,9 @@ static int read_open(struct reading *r, struct store_file *file, struct err *err
     if (!rc && want->kind == VARIABLE_TENSOR && !want->sliced && want->header.lod_levels)
         rc = tensor_set_lod(variable_tensor(&want->fresh), want->header.lod_levels,
                             want->header.lod);
+    if (!rc && want->kind == VARIABLE_TENSOR && !tensor_lod_is_valid(&want->fresh.tensor))
+        rc = err_set(err, SL_ECORRUPT, "%s: its LoD offsets are no sequences of its rows: damaged",
+                     source.name);
     return rc;
 }
 

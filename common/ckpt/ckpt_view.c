@@ -134,9 +134,13 @@ static int look_at_files(struct ckpt_view *view, const struct program *program, 
         ckpt_want_source(file, &source);
         rc = read_header(&source, 0, kind_in(program, name), &header, &why);
         uint64_t size = store_file_bytes(file);
+        // A variable's file begins with version 0 in four bytes; no text and no program does.
+        uint32_t version = 1;
+        if (size < sizeof version || store_file_read(file, 0, &version, sizeof version, NULL) < 0)
+            version = 1;
         store_file_close(file);
         const struct ckpt_file *listed = ckpt_manifest_find(&view->folder.manifest, name);
-        if (rc < 0 && (listed == NULL || listed->other)) {
+        if (rc < 0 && (listed == NULL ? version != 0 : listed->other)) {
             str_list_add(&view->others, name);
             continue;
         }

@@ -40,7 +40,7 @@ struct ckpt_view_options {
 };
 
 // SL_ENOENT: no such folder; SL_EFORMAT: the combined file does not fit the program. A damaged file
-// is an error that names it when the manifest or the program speaks of it, else one of `others`.
+// is an error that names it when the manifest speaks of it or it begins as a variable's file does.
 int ckpt_view_open(const char *uri, const struct ckpt_view_options *options, struct ckpt_view *out,
                    struct err *err);
 void ckpt_view_close(struct ckpt_view *view);

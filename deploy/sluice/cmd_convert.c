@@ -127,6 +127,8 @@ static int from_folder(const struct conversion *c)
         rc = read_others(&view, &how, &err);
     if (rc == 0)
         rc = write_out(c, &source, &how, &err);
+    for (size_t i = 0; i < view.others.count && rc == 0 && !fluid; i++)
+        printf("left out: %s is no variable\n", view.others.items[i]);
     for (size_t i = 0; i < how.blobs_count; i++)
         mem_free((void *)how.blobs[i].data);
     mem_free((void *)how.blobs);

@@ -381,3 +381,21 @@ def test_verify_rehearses_a_load_on_servers(cluster, golden, tmp_path):
     os.remove(os.path.join(lacking, 'fc_1.b_0'))
     code, text = cluster.run('sluice', 'ckpt', 'verify', lacking, *job)
     assert code == 1 and 'fc_1.b_0' in text
+
+
+def test_a_damaged_variable_is_not_left_out(cluster, goldens, tmp_path):
+    folder = copy_of(goldens, tmp_path, 'digits_sgd')
+    path = os.path.join(folder, 'fc_1.b_0')
+    with open(path, 'r+b') as f:
+        f.seek(16)
+        f.write(b'\x07')   # the version of the tensor inside
+    for command in (['convert', folder, '--to', 'npz', '--out', tmp_path / 'a.npz'],
+                    ['show', folder], ['slice', folder, '--servers', 2, '--out', tmp_path / 's']):
+        code, text = cluster.run('sluice', 'ckpt', *command)
+        assert code == 1 and 'fc_1.b_0' in text, text
+    with open(os.path.join(folder, 'notes.txt'), 'w') as f:
+        f.write('what was tried')
+    shutil.copy(os.path.join(goldens, 'digits_sgd', 'final', 'fc_1.b_0'), path + '.new')
+    os.replace(path + '.new', path)
+    text = ok(cluster, 'ckpt', 'convert', folder, '--to', 'npz', '--out', tmp_path / 'a.npz')
+    assert 'left out: notes.txt' in text
