@@ -2,7 +2,7 @@
 // Saving streams rows from the source through one buffer: bytes go to the file and into its SHA-256
 // together, so the manifest describes what was handed to the disk. Nothing is visible before the
 // commit; a value that is not finite, a source that fails or a full disk leaves what was there.
-// Runs on the caller's thread.
+// Runs on the caller's thread, the sums on one of their own, the disk on a third (write_behind).
 #include "common/ckpt/ckpt_save.h"
 
 #include <stdlib.h>
@@ -19,17 +19,24 @@
 #include "common/ckpt/ckpt_manifest.h"
 #include "common/ckpt/ckpt_vars.h"
 #include "common/ckpt/pickle.h"
+#include "common/ops/finite.h"
 #include "common/storage/store.h"
 #include "common/tensor/tensor_io.h"
 
-#define CHUNK_BYTES (1u << 20)
+#define CHUNK_BYTES (4u << 20)
 #define LATEST_NAME "LATEST"
 
 // Bytes on their way into the sum of the open file.
 struct sum_job {
-    struct saver *saver;
+    struct fsutil_sha256 *sha;
     const uint8_t *data;
     size_t bytes;
+};
+
+// A file whose last bytes may still be on their way into its sum.
+struct closed_file {
+    struct fsutil_sha256 *sha;
+    size_t index;   // in manifest.files
 };
 
 struct saver {
@@ -44,7 +51,9 @@ struct saver {
     size_t chunk_cap;
     int chunk;   // the one to be filled next
     struct workers *summing;
-    struct sum_job job;
+    struct sum_job job;   // sha NULL: none on its way
+    struct closed_file *closed;
+    size_t closed_count, closed_cap;
     struct ckpt_manifest manifest;
     uint64_t bytes;
     bool has_counter;
@@ -67,6 +76,7 @@ static int write_var(struct saver *saver, size_t i, struct err *err);
 static int write_header(struct saver *saver, const struct ckpt_var *var, struct err *err);
 static int add_chunk(struct saver *saver, size_t bytes, struct err *err);
 static void take_sum(void *arg);
+static void end_sums(struct saver *saver);
 static int reserve_chunks(struct saver *saver, size_t bytes, const char *name, struct err *err);
 static int check_finite(const struct ckpt_var *var, const void *data, size_t bytes, int64_t row,
                         struct err *err);
@@ -99,6 +109,7 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
     }
     for (size_t i = 0; i < options->blobs_count && !rc; i++)
         rc = write_blob(&saver, &options->blobs[i], err);
+    end_sums(&saver);
     if (!rc && options->into)
         rc = keep_foreign_entries(&saver, dir, err);
     if (!rc)
@@ -106,7 +117,7 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
     if (rc && saver.writer)
         err_prefix(err, "save %s", dir);
     store_end(saver.writer);
-    workers_wait(saver.summing);
+    end_sums(&saver);
     if (saver.sha) {
         char unused[FSUTIL_SHA256_HEX];
         fsutil_sha256_end(saver.sha, unused);
@@ -115,6 +126,7 @@ int ckpt_save(const struct ckpt_source *source, const char *dir,
     ckpt_manifest_deinit(&saver.manifest);
     ckpt_facts_deinit(&saver.kept);
     workers_free(saver.summing);
+    mem_free(saver.closed);
     mem_free(saver.chunks[0]);
     mem_free(saver.chunks[1]);
     mem_free(busy);
@@ -304,6 +316,7 @@ static int write_sums(struct saver *saver, struct err *err)
     const struct ckpt_blob sums = {CKPT_SUMS_NAME, text.data, text.bytes};
     rc = rc ? err_set(err, rc, "%s: %s", CKPT_SUMS_NAME, err_name(rc))
             : write_blob(saver, &sums, err);
+    end_sums(saver);
     buf_deinit(&text);
     return rc;
 }
@@ -318,12 +331,12 @@ static int open_file(struct saver *saver, const char *name, struct err *err)
 
 static int close_file(struct saver *saver, const char *name, struct err *err)
 {
-    char sum[FSUTIL_SHA256_HEX];
-    workers_wait(saver->summing);
-    fsutil_sha256_end(saver->sha, sum);
+    MEM_GROW(saver->closed, saver->closed_count, saver->closed_cap);
+    saver->closed[saver->closed_count++] =
+        (struct closed_file){saver->sha, saver->manifest.files_count};
     saver->sha = NULL;
     char *blocks = block_sums_end(saver->blocks);
-    struct ckpt_file *file = ckpt_manifest_add(&saver->manifest, name, saver->file_bytes, sum);
+    struct ckpt_file *file = ckpt_manifest_add(&saver->manifest, name, saver->file_bytes, "");
     if (saver->file_bytes > BLOCK_SUMS_BYTES)
         file->blocks = blocks;
     else
@@ -332,11 +345,22 @@ static int close_file(struct saver *saver, const char *name, struct err *err)
     return store_put_close(saver->writer, err);
 }
 
-static int add_bytes(struct saver *saver, const void *data, size_t bytes, struct err *err)
+// Fills in the sums of the files that were closed.
+static void end_sums(struct saver *saver)
 {
     workers_wait(saver->summing);
-    saver->job = (struct sum_job){saver, data, bytes};
-    take_sum(&saver->job);
+    for (size_t i = 0; i < saver->closed_count; i++)
+        fsutil_sha256_end(saver->closed[i].sha,
+                          saver->manifest.files[saver->closed[i].index].sha256);
+    saver->closed_count = 0;
+}
+
+static int add_bytes(struct saver *saver, const void *data, size_t bytes, struct err *err)
+{
+    if (saver->job.sha == saver->sha)
+        workers_wait(saver->summing);   // the file's bytes before these
+    fsutil_sha256_add(saver->sha, data, bytes);
+    block_sums_add(saver->blocks, data, bytes);
     saver->file_bytes += bytes;
     return store_put_write(saver->writer, data, bytes, err);
 }
@@ -347,9 +371,10 @@ static int add_chunk(struct saver *saver, size_t bytes, struct err *err)
     const uint8_t *data = saver->chunks[saver->chunk];
     saver->chunk = 1 - saver->chunk;
     saver->file_bytes += bytes;
+    block_sums_add(saver->blocks, data, bytes);
     int rc = store_put_write(saver->writer, data, bytes, err);
     workers_wait(saver->summing);
-    saver->job = (struct sum_job){saver, data, bytes};
+    saver->job = (struct sum_job){saver->sha, data, bytes};
     workers_submit(saver->summing, take_sum, NULL, &saver->job);
     return rc;
 }
@@ -357,8 +382,7 @@ static int add_chunk(struct saver *saver, size_t bytes, struct err *err)
 static void take_sum(void *arg)
 {
     const struct sum_job *job = arg;
-    fsutil_sha256_add(job->saver->sha, job->data, job->bytes);
-    block_sums_add(job->saver->blocks, job->data, job->bytes);
+    fsutil_sha256_add(job->sha, job->data, job->bytes);
 }
 
 static int write_var(struct saver *saver, size_t i, struct err *err)
@@ -432,24 +456,10 @@ static int write_header(struct saver *saver, const struct ckpt_var *var, struct 
     return rc;
 }
 
-// A number is not finite when all bits of its exponent are set.
 static int check_finite(const struct ckpt_var *var, const void *data, size_t bytes, int64_t row,
                         struct err *err)
 {
-    size_t bad = 0;
-    if (var->dtype == DTYPE_FP32) {
-        const uint32_t *v = data;
-        for (size_t i = 0; i < bytes / sizeof *v; i++)
-            bad += (v[i] & 0x7f800000u) == 0x7f800000u;
-    } else if (var->dtype == DTYPE_FP64) {
-        const uint64_t *v = data;
-        for (size_t i = 0; i < bytes / sizeof *v; i++)
-            bad += (v[i] & 0x7ff0000000000000u) == 0x7ff0000000000000u;
-    } else if (var->dtype == DTYPE_FP16) {
-        const uint16_t *v = data;
-        for (size_t i = 0; i < bytes / sizeof *v; i++)
-            bad += (v[i] & 0x7c00u) == 0x7c00u;
-    }
+    size_t bad = finite_count_others(var->dtype, data, bytes);
     return !bad ? 0
                 : err_set(err, SL_EREFUSED,
                           "%s: %zu values that are not finite (NaN or infinity) in the rows from "
