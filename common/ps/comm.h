@@ -109,10 +109,10 @@ int comm_unpin(struct comm *comm, struct err *err);
 // numbers (SL_ELIMIT) and must be the same in all trainers.
 int comm_merge(struct comm *comm, uint32_t key, const int64_t *numbers, size_t count,
                struct err *err);
-// The sum of key, which this trainer has added to (count as there): 1 when it is settled, 0 when it
-// is not yet (with wait: only after comm_merge_give_up). *out_trainers: how many are in it; trainers
-// that completed before, or had none of it, are not. Works after comm_complete too. SL_ENOENT:
-// never added, or 16 others since.
+// The sum of key, which this trainer has added to (count as there): 1 when it is settled, 0 when
+// it is not yet (with wait: only after comm_merge_give_up). *out_trainers: how many are in it;
+// trainers that completed before, or had none of it, are not. Works after comm_complete too.
+// SL_ENOENT: never added, or 16 others since.
 int comm_merge_result(struct comm *comm, uint32_t key, bool wait, int64_t *out, size_t count,
                 int *out_trainers, struct err *err);
 
