@@ -23,6 +23,7 @@
 #include "trainer/checkpointer.h"
 #include "trainer/engine.h"
 #include "trainer/evaluate.h"
+#include "trainer/export.h"
 #include "trainer/fetches.h"
 #include "trainer/progress_line.h"
 #include "trainer/run_summary.h"
@@ -54,6 +55,7 @@ struct trainer {
     struct checkpointer saver;
     struct evaluate evaluate;
     struct best best;
+    struct export export;
     struct fetches fetches;
     struct step_report report;
     struct totals totals;
@@ -69,6 +71,7 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
 static int begin(struct trainer *trainer, struct err *err);
 static int finish(struct trainer *trainer, struct train_loop *loop, struct err *err);
 static void tell_totals(struct trainer *trainer, struct train_loop *loop);
+static int export_model(struct trainer *trainer, struct err *err);
 static void release(struct trainer *trainer);
 static void allow_files(void);
 static void answer(const struct option_set *options, int asked);
@@ -142,6 +145,8 @@ static int prepare(const struct option_set *options, struct trainer *trainer, st
     if (rc == 0)
         rc = best_init(&trainer->best, engine, err);
     if (rc == 0)
+        rc = export_open(engine, &trainer->export, err);
+    if (rc == 0)
         rc = fetches_init(&engine->job, engine->train, option_list(options, "fetch"),
                           &trainer->fetches, err);
     if (rc == 0)
@@ -178,6 +183,8 @@ static int finish(struct trainer *trainer, struct train_loop *loop, struct err *
 {
     bool evaluate = !loop->stopped, early = trainer->evaluate.asks_servers || trainer->best.metric;
     int rc = evaluate && early ? train_loop_evaluate(loop, err) : 0;
+    if (rc == 0 && !loop->stopped)
+        rc = export_model(trainer, err);
     if (rc == 0)
         rc = totals_end(&trainer->totals, err);
     if (rc == 0)
@@ -221,10 +228,20 @@ static void tell_totals(struct trainer *trainer, struct train_loop *loop)
     str_list_deinit(&lines);
 }
 
+static int export_model(struct trainer *trainer, struct err *err)
+{
+    char line[512];
+    int rc = export_write(&trainer->export, &trainer->engine, line, sizeof line, err);
+    if (rc == 0 && line[0])
+        log_info("%s", line);
+    return rc;
+}
+
 static void release(struct trainer *trainer)
 {
     totals_deinit(&trainer->totals);
     step_report_close(&trainer->report, NULL);
+    export_close(&trainer->export);
     best_deinit(&trainer->best);
     evaluate_close(&trainer->evaluate);
     checkpointer_deinit(&trainer->saver);

@@ -52,6 +52,7 @@ void job_deinit(struct job *job)
     program_free(job->main);
     program_free(job->startup);
     mem_free(job->loss);
+    mem_free(job->predict);
     str_list_deinit(&job->feeds);
     str_list_deinit(&job->metric_names);
     str_list_deinit(&job->metric_vars);
@@ -138,6 +139,7 @@ static void name_network(const struct zoo_network *network, struct job *job)
     job->hash_dim = network->hash_dim;
     job->ngram = (int)network->ngram;
     job->loss = mem_must_strdup(sl_var_name(network->loss));
+    job->predict = network->predict ? mem_must_strdup(sl_var_name(network->predict)) : NULL;
     for (size_t i = 0; i < network->feeds_count; i++)
         str_list_add(&job->feeds, sl_var_name(network->feeds[i]));
     for (size_t i = 0; i < network->metrics_count; i++) {

@@ -15,6 +15,7 @@ struct job {
     const struct zoo_model *model;    // NULL: the programs came from files
     struct program *main, *startup;   // of one process, with backward and optimizer operators
     char *loss;                       // variable of the loss; NULL when there is none to be found
+    char *predict;                    // what a zoo's model predicts; NULL: not known
     struct str_list feeds;            // fed variables, in the order of the reader's columns
     struct str_list metric_names;     // "acc", ... and, pairwise, their variables
     struct str_list metric_vars;

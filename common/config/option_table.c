@@ -232,6 +232,11 @@ const struct option_row option_table[] = {
     {"best_metric", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "checkpoint", NULL, "NAME",
      "with eval_every: save_dir/best is the checkpoint with the best of this metric so far (of "
      "loss: the least); none keeps none (default: the model's first metric, else loss)"},
+    {"save_inference", OPTION_STRING, TRAINING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
+     "at the end also write the model for prediction, for sluice infer and Paddle's "
+     "load_inference_model"},
+    {"targets", OPTION_LIST, TRAINING, NULL, NULL, 0, 0, "checkpoint", NULL, "VAR,...",
+     "with save_inference: what that model gives (default: what the model of the zoo predicts)"},
     {"load_dir", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",
      "incremental training: go on from this checkpoint with new data"},
     {"resume", OPTION_STRING, LOADING, NULL, NULL, 0, 0, "checkpoint", NULL, "DIR",

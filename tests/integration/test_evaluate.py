@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 
 import pytest
 
@@ -102,3 +103,51 @@ def test_the_auc_of_all_batches_decides_before_that_of_the_last(cluster, golden,
         '--save_dir', tmp_path / 'm', '--summary', tmp_path / 's')
     assert code == 0, text
     assert c.summary(tmp_path / 's')['best']['metric'] == 'auc'
+
+
+def predictions(cluster, tmp, model, rows):
+    """The classes that `sluice infer` tells for rows of 784 pixels."""
+    feeds = tmp / 'feeds' / 'step_000'
+    feeds.mkdir(parents=True)
+    tensors.write(str(feeds / 'img'), 5, [len(rows), 784], [x for row in rows for x in row])
+    code, text = cluster.run('sluice', 'infer', model, '--feed_dir', tmp / 'feeds', '--out',
+                             tmp / 'out')
+    assert code == 0, text
+    (path,) = [p for p in (tmp / 'out' / 'step_000').rglob('*') if p.is_file()]
+    values = list(tensors.read(str(path)).values)
+    return [max(range(10), key=lambda k: values[10 * i + k]) for i in range(len(rows))]
+
+
+def bars(count=50):
+    """Pictures as images.write draws them, scaled as the reader does, and their classes."""
+    rng = random.Random(7)
+    rows, labels = [], [rng.randrange(10) for _ in range(count)]
+    for label in labels:
+        pixels = [rng.getrandbits(8) >> 3 for _ in range(784)]
+        for k in range(28):
+            pixels[56 * label + 60 + k] = 200 + (pixels[56 * label + 60 + k] & 31)
+        rows.append([x / 127.5 - 1 for x in pixels])
+    return rows, labels
+
+
+@pytest.mark.parametrize('servers', [0, 2])
+def test_the_model_for_prediction_is_saved_at_the_end(cluster, tmp_path, servers):
+    data = images.write(tmp_path / 'more', train=640, test=10)
+    job = [*MODEL, '--data', data, '--epochs', '15']
+    model = tmp_path / 'inference'
+    if servers:
+        started = cluster.servers(servers, 1, *NETWORK)
+        cluster.finish([cluster.trainer(0, started, 1, *job, '--save_inference', model)] + started)
+    else:
+        local(cluster, tmp_path, *job[len(MODEL):], '--save_inference', model)
+    rows, labels = bars()
+    told = predictions(cluster, tmp_path, model, rows)
+    assert sum(a == b for a, b in zip(told, labels)) > 45
+    assert not [n for n in os.listdir(model) if 'moment' in n or 'learning_rate' in n]
+    assert cluster.run('sluice', 'ckpt', 'verify', model)[0] == 0
+
+
+def test_targets_are_looked_at_before_training(cluster, data, tmp_path):
+    code, text = cluster.run('trainer', '--role', 'local', *MODEL, '--data', data, '--steps', 5,
+                             '--save_inference', tmp_path / 'i', '--targets', 'nothing')
+    assert code != 0 and 'nothing' in text and not os.path.exists(tmp_path / 'i'), text
