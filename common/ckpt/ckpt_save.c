@@ -23,7 +23,7 @@
 #include "common/storage/store.h"
 #include "common/tensor/tensor_io.h"
 
-#define CHUNK_BYTES (4u << 20)
+#define CHUNK_BYTES (2u << 20)
 #define LATEST_NAME "LATEST"
 
 // Bytes on their way into the sum of the open file.

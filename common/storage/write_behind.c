@@ -20,8 +20,8 @@
 #include "common/storage/folder.h"
 #include "common/storage/store.h"
 
-#define BUFFERS 4
-#define BUFFER_BYTES (4u << 20)
+#define BUFFERS 3
+#define BUFFER_BYTES (1u << 20)
 #define UNFLUSHED_MAX 64         // files open at a time
 #define START_BYTES (8u << 20)   // written before the disk is told to begin
 #define BLOCK_BYTES 4096u        // what O_DIRECT wants addresses and lengths to be multiples of
