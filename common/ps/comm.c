@@ -31,6 +31,7 @@ static int check_tensor(const struct comm_slice *slice, const char *name,
 static int wait_step(struct comm *comm, enum comm_verb verb, struct err *err);
 static void drain(void *arg);
 static void take(struct comm *comm, const struct comm_command *command);
+static void carry_out(struct comm *comm, const struct comm_command *command);
 static int take_push(struct comm *comm, const struct comm_command *command, struct err *err);
 static void on_tick(void *arg);
 static void close_all(struct comm *comm);
@@ -585,6 +586,11 @@ static void take(struct comm *comm, const struct comm_command *command)
         comm_answer(comm, failed, &comm->failure);
         return;
     }
+    carry_out(comm, command);
+}
+
+static void carry_out(struct comm *comm, const struct comm_command *command)
+{
     struct err err = {0};
     int rc = 0;
     switch (command->verb) {
